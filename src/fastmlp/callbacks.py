@@ -1,0 +1,47 @@
+"""Hooks that `fit` calls while it trains."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .history import History
+    from .mlp import MLP
+
+
+class Progress(NamedTuple):
+    """Where a fit stands within an epoch."""
+
+    epoch: int
+    """The epoch being trained, counted from 1 within this fit."""
+    epochs: int
+    """The epochs this fit was asked for."""
+    samples: int
+    """Samples of this epoch that have been trained on."""
+    n_samples: int
+    """Samples in an epoch."""
+    loss: float
+    """Mean training loss of the epoch so far."""
+    accuracy: float
+    """Training accuracy of the epoch so far; NaN for regression networks."""
+    seconds: float
+    """Wall time since the epoch began."""
+
+
+class Callback:
+    """Base class of callbacks: override what you need.
+
+    An exception raised by a hook ends the fit and reaches the caller; the weights learned so far
+    stay in the network.
+    """
+
+    def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
+        """Run once, after the arguments were checked and before the first epoch."""
+
+    def on_progress(self, net: "MLP", progress: Progress) -> None:
+        """Run a few times a second, and once when an epoch's last batch is done."""
+
+    def on_epoch_end(self, net: "MLP", history: "History") -> bool | None:
+        """Run after each epoch, validation included; returning True stops the fit."""
+        return None
+
+    def on_fit_end(self, net: "MLP", history: "History") -> None:
+        """Run once at the end, also when the fit was interrupted."""
