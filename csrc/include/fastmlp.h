@@ -1,0 +1,195 @@
+/* fastmlp: dense kernels and multi-layer perceptrons on the CPU.
+ *
+ * The one public header. Conventions that hold for every function:
+ *   - Matrices are row-major; rows are samples; sizes and strides count elements, not bytes.
+ *   - A function returns a status, never aborts or prints, and writes its outputs only after it
+ *     has accepted every argument.
+ *   - Data is not copied or kept: the caller owns every pointer.
+ *   - A value that sums over a dimension is one chain of fused multiply-adds (multiply and add
+ *     where the machine has no FMA) in index order, whatever the number of threads.
+ */
+#ifndef FASTMLP_H
+#define FASTMLP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status ---------------------------------------------------------------------------- */
+
+typedef enum {
+    FM_OK = 0,
+    FM_ERROR_SHAPE,       /* sizes of the arguments do not fit together */
+    FM_ERROR_DTYPE,       /* a dtype that the function does not take, or dtypes that differ */
+    FM_ERROR_VALUE,       /* an argument outside its range */
+    FM_ERROR_LABEL,       /* a class index outside [0, classes) */
+    FM_ERROR_MEMORY,      /* out of memory, or a workspace that is too small */
+    FM_ERROR_DIVERGED,    /* a training loss that is not finite */
+    FM_ERROR_INTERRUPTED, /* the progress function asked to stop */
+    FM_ERROR_ISA          /* an instruction set that is unknown or that this machine lacks */
+} fm_status;
+
+const char *fm_status_message(fm_status status);
+
+/* ---- machine --------------------------------------------------------------------------- */
+
+/* Names of the instruction sets this machine can run, best first; NULL past the last. */
+const char *fm_available_isa(size_t index);
+const char *fm_get_isa(void);
+/* Choose the kernels for all later calls. Not to be called while other calls run. */
+fm_status fm_set_isa(const char *name);
+/* The compiler that built the library, as a readable name with version. */
+const char *fm_compiler(void);
+
+/* Upper bound on the threads of a call, 0 to follow OpenMP's own setting again. */
+void fm_set_num_threads(int n);
+/* Threads that a call made now may use: the bound, lowered to OpenMP's setting where that was
+ * lowered since the library was loaded (threadpoolctl), and 1 in a forked child. */
+int fm_get_num_threads(void);
+
+/* ---- arrays ---------------------------------------------------------------------------- */
+
+typedef enum { FM_FLOAT32 = 0, FM_FLOAT64 = 1, FM_UINT8 = 2 } fm_dtype;
+
+/* rows x cols elements; element (i, j) lies at data[i * stride + j]. A stride may be negative or
+ * zero for arguments that are only read. */
+typedef struct {
+    void *data;
+    size_t rows, cols;
+    ptrdiff_t stride;
+    fm_dtype dtype;
+} fm_matrix;
+
+/* What a network or a loss is asked to produce: class indices or a matrix, never both.
+ *   indices: count values in [0, classes);  values: count x outputs, same dtype as the network. */
+typedef struct {
+    const int64_t *indices;
+    const fm_matrix *values;
+    size_t count;
+} fm_targets;
+
+typedef enum {
+    FM_IDENTITY = 0,
+    FM_RELU,
+    FM_SIGMOID,
+    FM_TANH,
+    FM_POINTWISE_ACTIVATIONS, /* those above work element by element, those below on rows */
+    FM_SOFTMAX = FM_POINTWISE_ACTIVATIONS,
+    FM_LOG_SOFTMAX,
+    FM_ACTIVATIONS
+} fm_activation;
+
+typedef enum {
+    FM_SOFTMAX_CROSS_ENTROPY = 0, /* from logits; mean over rows */
+    FM_BINARY_CROSS_ENTROPY,      /* from logits; mean over elements */
+    FM_MEAN_SQUARED_ERROR,        /* mean over elements */
+    FM_LOSSES
+} fm_loss;
+
+/* ---- operations (float32 or float64, all arrays of a call alike) ------------------------ */
+
+/* out (m, n) = op(a) (m, k) * op(b) (k, n), op transposing where asked. */
+fm_status fm_matmul(const fm_matrix *a, const fm_matrix *b, int transpose_a, int transpose_b,
+                    const fm_matrix *out);
+/* out (n, outputs) = activation(x (n, inputs) * w (inputs, outputs) + b (outputs)); b may be
+ * NULL. */
+fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b,
+                           fm_activation activation, const fm_matrix *out);
+/* From dy (n, outputs), the gradient of the pre-activation:
+ * dx (n, inputs) = dy * w', dw (inputs, outputs) = x' * dy, db (outputs) = column sums of dy. */
+fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_matrix *w,
+                            const fm_matrix *dx, const fm_matrix *dw, void *db);
+/* out = f(z), element by element or row by row; out may be z. */
+fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_matrix *out);
+/* out = dy * f'(z), with y = f(z) given; pointwise activations only; out may be dy or y. */
+fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, const fm_matrix *y,
+                               const fm_matrix *out);
+/* loss: the mean; gradient (n, outputs): of that mean with respect to predictions. */
+fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_targets *targets,
+                           double *mean, const fm_matrix *gradient);
+/* params -= lr * grads, over n elements. */
+fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr);
+/* *finite = 1 when no element is NaN or infinite. */
+fm_status fm_all_finite(const fm_matrix *x, int *finite);
+/* The training order of an epoch: a permutation of 0..n-1 drawn by Fisher-Yates from the Philox
+ * 4x64-10 stream with key {seed, 1} and counter {., epoch, 0, 0}. */
+void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order);
+
+/* ---- networks -------------------------------------------------------------------------- */
+
+typedef struct fm_network fm_network;
+
+typedef struct {
+    size_t inputs, outputs;
+    fm_activation activation; /* FM_SOFTMAX in the last layer only */
+} fm_dense_spec;
+
+/* Where a layer's parameters lie in the parameter buffer, in elements. weight (inputs, outputs)
+ * has rows of weight_stride elements, the tail of each kept at zero; bias has outputs. */
+typedef struct {
+    size_t weight, weight_stride, bias;
+} fm_layer_layout;
+
+/* A plan: sizes and offsets; it holds no parameters and is never changed, so any number of
+ * threads may use it. The loss follows from the last activation (softmax: cross-entropy,
+ * sigmoid: binary cross-entropy, else mean squared error). */
+fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *layers, size_t n_layers,
+                            fm_network **network);
+void fm_network_free(fm_network *network);
+/* Elements of the parameter buffer, which must be aligned to FM_ALIGNMENT bytes. */
+size_t fm_network_parameters(const fm_network *network);
+fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_layout *layout);
+
+enum { FM_ALIGNMENT = 64 };
+
+/* Bytes of workspace for training with batches of up to batch_size out of n_samples, or for
+ * predicting and evaluating; aligned to FM_ALIGNMENT by the caller. SIZE_MAX if too large. */
+size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
+                                     size_t batch_size);
+size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
+
+typedef struct {
+    double loss;    /* sum over the samples of each sample's mean loss */
+    size_t correct; /* samples predicted right; 0 for mean squared error */
+    size_t samples; /* samples whose loss is in the sum */
+} fm_totals;
+
+/* Called by the calling thread between steps, at most every poll_seconds; non-zero stops. */
+typedef int (*fm_progress)(void *context, const fm_totals *totals);
+
+typedef struct {
+    size_t batch_size;
+    double lr;
+    int shuffle;
+    uint64_t seed, epoch; /* name the order of the samples, see fm_shuffle */
+    fm_progress progress; /* may be NULL */
+    void *progress_context;
+    double poll_seconds;
+} fm_training;
+
+/* One epoch of stochastic gradient descent over x (n, inputs), uint8 (scaled by 1/255), float32
+ * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after the
+ * last step begun; otherwise an error leaves them as they were. */
+fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_matrix *x,
+                                 const fm_targets *y, const fm_training *options, void *workspace,
+                                 size_t workspace_size, fm_totals *totals);
+/* Mean loss over x and its gradient, laid out as the parameters. Workspace: training, with a
+ * batch of all samples. */
+fm_status fm_network_gradient(const fm_network *network, const void *parameters,
+                              const fm_matrix *x, const fm_targets *y, void *gradient,
+                              void *workspace, size_t workspace_size, fm_totals *totals);
+/* out (n, outputs) = the network's output, of the network's dtype. Workspace: inference. */
+fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
+                             const fm_matrix *out, void *workspace, size_t workspace_size);
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
+                              const fm_matrix *x, const fm_targets *y, void *workspace,
+                              size_t workspace_size, fm_totals *totals);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,292 @@
+/* Matrix product, transposition and column sums.
+ *
+ * The product holds a tile of c in registers while it walks down k: per step it loads NV vectors
+ * of a row of b and broadcasts one element of a per row. Tiles are cut so that about MR * NV
+ * independent chains hide the latency of the fused multiply-add: full tiles of MR rows, then 4,
+ * then single rows, which take up to 8 vectors at once. */
+#include "simd.h"
+
+#if FM_SIMD == 512
+enum { MR = 8, NV = 3 };
+#elif FM_SIMD == 256
+enum { MR = 4, NV = 3 };
+#else
+enum { MR = 4, NV = 2 };
+#endif
+
+typedef struct {
+    size_t k;
+    const real *a;
+    ptrdiff_t a_row, a_col;
+    const real *b;
+    ptrdiff_t b_row;
+    real *c;
+    ptrdiff_t c_row;
+    const real *bias; /* NULL for none */
+    fm_gemm_mode mode;
+    real alpha;
+    int relu;
+} tile_args;
+
+/* The accumulators become registers only if their loops are gone early. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* One tile of `rows` x `nv` vectors; where `partial`, nv is 1 and only `columns` lanes count. All
+ * but t and columns are constants at each call, so the accumulators live in registers. */
+ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
+                        size_t columns)
+{
+    vec sum[8][8];
+    const vec zero = vec_set1(0);
+    const vec_mask mask = vec_first(partial ? columns : 0);
+
+    if (t->mode == FM_GEMM_CONTINUE) {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                const real *c = t->c + i * t->c_row + j * LANES;
+                sum[i][j] = partial ? vec_load_first(c, mask, zero) : vec_load(c);
+            }
+        }
+    } else {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = zero;
+            }
+        }
+    }
+
+    const real *a = t->a, *b = t->b;
+    for (size_t p = 0; p < t->k; p++) {
+        vec row[8];
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec x = vec_set1(a[i * t->a_row]);
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = vec_fma(x, row[j], sum[i][j]);
+            }
+        }
+        a += t->a_col;
+        b += t->b_row;
+    }
+
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        if (t->bias) {
+            const real *from = t->bias + j * LANES;
+            const vec bias = partial ? vec_load_first(from, mask, zero) : vec_load(from);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                sum[i][j] = sum[i][j] + bias;
+            }
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            real *c = t->c + i * t->c_row + j * LANES;
+            vec value = sum[i][j];
+            if (t->relu) {
+                value = vec_max(zero, value);
+            }
+            if (t->mode == FM_GEMM_ADD_SCALED) {
+                const vec old = partial ? vec_load_first(c, mask, zero) : vec_load(c);
+                value = vec_fma(vec_set1(t->alpha), value, old);
+            }
+            if (partial) {
+                vec_store_first(c, value, mask);
+            } else {
+                vec_store(c, value);
+            }
+        }
+    }
+}
+
+/* Every shape gets a function of its own, so that its loops unroll. */
+#define TILE(rows, nv)                                                                             \
+    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0); }
+#define PARTIAL_TILE(rows)                                                                         \
+    static void tile_##rows##_partial(const tile_args *t, size_t n) { tile(t, rows, 1, 1, n); }
+
+TILE(4, 1)
+TILE(4, 2)
+PARTIAL_TILE(4)
+TILE(1, 1)
+TILE(1, 2)
+TILE(1, 4)
+TILE(1, 8)
+PARTIAL_TILE(1)
+#if FM_SIMD >= 256
+TILE(4, 3)
+static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2, tile_4x3};
+#else
+static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2};
+#endif
+#if FM_SIMD == 512
+TILE(8, 1)
+TILE(8, 2)
+TILE(8, 3)
+PARTIAL_TILE(8)
+static void (*const tile_8[])(const tile_args *) = {NULL, tile_8x1, tile_8x2, tile_8x3};
+#endif
+
+/* m rows, a multiple of 4, of a panel of nv vectors (0: of `columns` < LANES columns). */
+static void panel(tile_args t, size_t m, size_t nv, size_t columns)
+{
+#if FM_SIMD == 512
+    for (; m >= 8; m -= 8) {
+        if (nv) {
+            tile_8[nv](&t);
+        } else {
+            tile_8_partial(&t, columns);
+        }
+        t.a += 8 * t.a_row;
+        t.c += 8 * t.c_row;
+    }
+#endif
+    for (; m; m -= 4) {
+        if (nv) {
+            tile_4[nv](&t);
+        } else {
+            tile_4_partial(&t, columns);
+        }
+        t.a += 4 * t.a_row;
+        t.c += 4 * t.c_row;
+    }
+}
+
+/* Move to the next columns. */
+static void advance(tile_args *t, size_t columns)
+{
+    t->b += columns;
+    t->c += columns;
+    if (t->bias) {
+        t->bias += columns;
+    }
+}
+
+static void single_row(tile_args t, size_t n)
+{
+    while (n >= LANES) {
+        const size_t vectors = n / LANES;
+        const size_t nv = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+        if (nv == 8) {
+            tile_1x8(&t);
+        } else if (nv == 4) {
+            tile_1x4(&t);
+        } else if (nv == 2) {
+            tile_1x2(&t);
+        } else {
+            tile_1x1(&t);
+        }
+        advance(&t, nv * LANES);
+        n -= nv * LANES;
+    }
+    if (n) {
+        tile_1_partial(&t, n);
+    }
+}
+
+void KERNEL(gemm)(const fm_gemm *g)
+{
+    tile_args t = {
+        .k = g->k,
+        .a = g->a,
+        .a_row = g->a_row,
+        .a_col = g->a_col,
+        .b = g->b,
+        .b_row = g->b_row,
+        .c = g->c,
+        .c_row = g->c_row,
+        .bias = g->bias,
+        .mode = g->mode,
+        .alpha = (real)g->alpha,
+        .relu = g->relu,
+    };
+    const size_t whole = g->m - g->m % 4;
+
+    if (whole) {
+        tile_args columns = t;
+        size_t n = g->n;
+        while (n) {
+            const size_t vectors = n / LANES;
+            /* Four vectors left over make two panels of two rather than one of three and one. */
+            const size_t nv = vectors == 4 && NV == 3 ? 2 : vectors > NV ? NV : vectors;
+            const size_t width = nv ? nv * LANES : n;
+            panel(columns, whole, nv, width);
+            advance(&columns, width);
+            n -= width;
+        }
+    }
+    t.a += (ptrdiff_t)whole * t.a_row;
+    t.c += (ptrdiff_t)whole * t.c_row;
+    for (size_t i = whole; i < g->m; i++) {
+        single_row(t, g->n);
+        t.a += t.a_row;
+        t.c += t.c_row;
+    }
+}
+
+enum { BLOCK = 16 };
+
+void KERNEL(transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
+                       ptrdiff_t dst_row)
+{
+    const real *from = src;
+    real *to = dst;
+    for (size_t i0 = 0; i0 < rows; i0 += BLOCK) {
+        const size_t i1 = i0 + BLOCK < rows ? i0 + BLOCK : rows;
+        for (size_t j0 = 0; j0 < cols; j0 += BLOCK) {
+            const size_t j1 = j0 + BLOCK < cols ? j0 + BLOCK : cols;
+            for (size_t j = j0; j < j1; j++) {
+                for (size_t i = i0; i < i1; i++) {
+                    to[(ptrdiff_t)j * dst_row + (ptrdiff_t)i] =
+                        from[(ptrdiff_t)i * src_row + (ptrdiff_t)j];
+                }
+            }
+        }
+    }
+}
+
+static void column_sums(size_t m, size_t n, const void *x, ptrdiff_t x_row, fm_gemm_mode mode,
+                        double alpha, void *y)
+{
+    const vec zero = vec_set1(0), scale = vec_set1((real)alpha);
+    const real *from = x;
+    real *to = y;
+    while (n) {
+        const size_t width = n < LANES ? n : LANES;
+        const vec_mask mask = vec_first(width);
+        const int partial = width < LANES;
+        vec sum = zero;
+        for (size_t i = 0; i < m; i++) {
+            const real *row = from + (ptrdiff_t)i * x_row;
+            sum = sum + (partial ? vec_load_first(row, mask, zero) : vec_load(row));
+        }
+        if (mode == FM_GEMM_ADD_SCALED) {
+            sum = vec_fma(scale, sum, vec_load_first(to, mask, zero));
+        }
+        vec_store_first(to, sum, mask);
+        from += width;
+        to += width;
+        n -= width;
+    }
+}
+
+void KERNEL(fill_gemm)(fm_kernels *table)
+{
+    table->itemsize = sizeof(real);
+    table->lanes = LANES;
+    table->mr = MR;
+    table->nr = NV * LANES;
+    table->kc = 256;
+    table->gemm = KERNEL(gemm);
+    table->transpose = KERNEL(transpose);
+    table->column_sums = column_sums;
+}

@@ -1,0 +1,74 @@
+/* The leaf loops of one instruction set and one dtype: serial, no allocation, no OpenMP.
+ *
+ * Pointers are to elements of the table's dtype unless typed otherwise; sizes and strides count
+ * elements. Sums over k or over rows are one chain of fused multiply-adds (or adds) in index order
+ * per output element, so no way of splitting a product into tiles changes its bits.
+ */
+#ifndef FM_KERNELS_H
+#define FM_KERNELS_H
+
+#include "fastmlp.h"
+
+typedef enum {
+    FM_GEMM_STORE,     /* c = sum */
+    FM_GEMM_CONTINUE,  /* c = the chain that began in c, continued */
+    FM_GEMM_ADD_SCALED /* c = c + alpha * sum */
+} fm_gemm_mode;
+
+/* c (m, n) from a (m, k) and b (k, n); a[i][p] = a[i * a_row + p * a_col], b and c have
+ * contiguous rows. bias (n), if not NULL, is added to the finished sum and relu, if set, clips
+ * the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only. */
+typedef struct {
+    size_t m, n, k;
+    const void *a;
+    ptrdiff_t a_row, a_col;
+    const void *b;
+    ptrdiff_t b_row;
+    void *c;
+    ptrdiff_t c_row;
+    fm_gemm_mode mode;
+    double alpha;
+    const void *bias;
+    int relu;
+} fm_gemm;
+
+typedef void (*fm_map)(size_t n, const void *x, void *y);
+
+typedef struct fm_kernels {
+    size_t itemsize;
+    size_t lanes; /* elements of a vector */
+    size_t mr;    /* rows of the gemm's full tile */
+    size_t nr;    /* columns of the gemm's full tile */
+    size_t kc;    /* depth at which a packed panel of nr columns fits the first-level cache */
+
+    void (*gemm)(const fm_gemm *args);
+    /* dst (cols, rows) = src (rows, cols) transposed */
+    void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
+                      ptrdiff_t dst_row);
+    /* y (n) = column sums of x (m, n), or y + alpha * them with FM_GEMM_ADD_SCALED */
+    void (*column_sums)(size_t m, size_t n, const void *x, ptrdiff_t x_row, fm_gemm_mode mode,
+                        double alpha, void *y);
+    /* y = y + alpha * x */
+    void (*axpy)(size_t n, double alpha, const void *x, void *y);
+    int (*all_finite)(size_t n, const void *x);
+
+    /* By fm_activation. forward of softmax and log-softmax takes one row; y may be x. */
+    fm_map activation[FM_ACTIVATIONS];
+    /* dz = dy * f'(z), given y = f(z) */
+    void (*derivative[FM_POINTWISE_ACTIVATIONS])(size_t n, const void *dy, const void *y, void *dz);
+
+    /* One row of a loss: returns the row's sum, writes scale * gradient. */
+    double (*cross_entropy_index)(size_t n, const void *z, size_t label, double scale, void *dz);
+    double (*cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
+    double (*binary_cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
+    double (*squared_error)(size_t n, const void *p, const void *t, double scale, void *dp);
+    /* Whether z > 0 exactly where t > 1/2, in all of a row. */
+    int (*same_sides)(size_t n, const void *z, const void *t);
+    /* Index of the first of the largest elements. */
+    size_t (*argmax)(size_t n, const void *x);
+
+    /* By fm_dtype of the source: y = x converted, uint8 scaled by 1/255. */
+    fm_map convert[3];
+} fm_kernels;
+
+#endif

@@ -1,0 +1,54 @@
+/* A vector of `real`s and the dozen operations the kernels are written in.
+ *
+ *   vec, LANES; vec_mask marks the first n lanes
+ *   vec_load, vec_store            unaligned
+ *   vec_load_first, vec_store_first    lanes outside the mask read as `fill`, are not written
+ *   vec_fma(a, b, c) = a * b + c   fused where the ISA has it
+ *   vec_max, vec_min               return the second operand if either is NaN
+ *   vec_if_less(a, b, x, y)        a < b ? x : y, lane by lane
+ *   vec_scale2(x, n)               x * 2^n, rounded once, for an integer-valued n of at most twice the
+ *                                  largest exponent
+ *   + - * / work on vecs directly
+ */
+#ifndef FM_SIMD_H
+#define FM_SIMD_H
+
+#include <string.h>
+
+#include "real.h"
+
+#if FM_SIMD == 512
+#include "simd_avx512.h"
+#elif FM_SIMD == 256
+#include "simd_avx2.h"
+#else
+#include "simd_generic.h"
+#endif
+
+ALWAYS_INLINE real vec_sum(vec v)
+{
+    real lane[LANES], sum = 0;
+    vec_store(lane, v);
+    for (size_t i = 0; i < LANES; i++) {
+        sum += lane[i];
+    }
+    return sum;
+}
+
+ALWAYS_INLINE real vec_largest(vec v)
+{
+    real lane[LANES];
+    vec_store(lane, v);
+    real largest = lane[0];
+    for (size_t i = 1; i < LANES; i++) {
+        largest = lane[i] > largest ? lane[i] : largest;
+    }
+    return largest;
+}
+
+ALWAYS_INLINE vec vec_abs(vec x)
+{
+    return vec_max(x, vec_set1(0) - x);
+}
+
+#endif

@@ -1,0 +1,173 @@
+/* Prediction and evaluation: blocks of rows pass through all layers while they are in cache. */
+#include <omp.h>
+
+#include "network.h"
+
+/* Rows that pass through the layers together. */
+enum { BLOCK_ROWS = 64 };
+
+/* A thread's own buffers: the converted input and two activations that take turns. */
+static size_t block_bytes(const fm_network *network, size_t n_samples)
+{
+    const size_t rows = fm_min(BLOCK_ROWS, n_samples);
+    return 3 * rows * network->widest * network->itemsize;
+}
+
+/* Per-sample losses and hits precede the buffers. */
+static size_t sample_bytes(size_t n_samples)
+{
+    return fm_round_up(n_samples * sizeof(double), FM_ALIGNMENT) +
+           fm_round_up(n_samples, FM_ALIGNMENT);
+}
+
+static int threads_of(const fm_network *network, size_t n_samples)
+{
+    const size_t blocks = (n_samples + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const int threads =
+        fm_threads_for(2.0 * (double)network->n_parameters * (double)n_samples);
+    return (int)fm_min((size_t)threads, blocks);
+}
+
+size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
+{
+    const size_t limit = SIZE_MAX / 64;
+    if (n_samples > limit || network->widest > limit / BLOCK_ROWS) {
+        return SIZE_MAX;
+    }
+    return sample_bytes(n_samples) +
+           (size_t)threads_of(network, n_samples) * block_bytes(network, n_samples);
+}
+
+typedef struct {
+    const fm_network *network;
+    const fm_kernels *kernels;
+    const void *parameters;
+    const fm_matrix *x;
+    const fm_matrix *out;  /* where predictions go, or NULL */
+    const fm_targets *y;   /* what they are compared with, or NULL */
+    double *losses;
+    uint8_t *correct;
+} inference;
+
+static void evaluate_rows(const inference *f, size_t first, size_t rows, char *logits,
+                          ptrdiff_t row)
+{
+    const fm_network *net = f->network;
+    const size_t n = net->layers[net->n_layers - 1].outputs;
+    for (size_t i = 0; i < rows; i++) {
+        void *z = fm_at(logits, (ptrdiff_t)i * row, net->itemsize);
+        f->losses[first + i] = fm_loss_row(f->kernels, net->loss, n, z, f->y, first + i, 1, z,
+                                           &f->correct[first + i]);
+    }
+}
+
+/* Pass rows [first, first + rows) through the network. */
+static void run_block(const inference *f, size_t first, size_t rows, char *buffers)
+{
+    const fm_network *net = f->network;
+    const size_t item = net->itemsize;
+    const size_t third = block_bytes(net, f->x->rows) / 3;
+    const void *x = fm_row(f->x, first, item);
+    ptrdiff_t x_row = f->x->stride;
+
+    if (f->x->dtype != net->dtype) {
+        x_row = (ptrdiff_t)net->layers[0].in_stride;
+        for (size_t i = 0; i < rows; i++) {
+            fm_gather_row(f->kernels, f->x, first + i, fm_at(buffers, (ptrdiff_t)i * x_row, item));
+        }
+        x = buffers;
+    }
+    for (size_t i = 0; i < net->n_layers; i++) {
+        const layer *l = &net->layers[i];
+        const int last = i + 1 == net->n_layers;
+        char *y = buffers + (1 + i % 2) * third;
+        ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
+        size_t columns = l->out_stride;
+        fm_activation activation = l->activation;
+        if (last && f->out) {
+            y = fm_row(f->out, first, item);
+            y_row = f->out->stride;
+            columns = l->outputs;
+        } else if (last && net->fused) {
+            activation = FM_IDENTITY;
+        }
+        l->type->forward(l, f->kernels, f->parameters, rows, x, x_row, y, y_row, columns,
+                         activation);
+        if (last && f->y) {
+            evaluate_rows(f, first, rows, y, y_row);
+        }
+        x = y;
+        x_row = y_row;
+    }
+}
+
+static fm_status run(inference *f, void *workspace, size_t workspace_size)
+{
+    const size_t n = f->x->rows, bytes = block_bytes(f->network, n);
+    const size_t fixed = sample_bytes(n);
+    if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT || workspace_size < fixed + bytes) {
+        return FM_ERROR_MEMORY;
+    }
+    /* The thread setting may have been raised since the workspace was sized. */
+    const int threads = (int)fm_min((size_t)threads_of(f->network, n),
+                                    (workspace_size - fixed) / bytes);
+    f->losses = workspace;
+    f->correct = (uint8_t *)workspace + fm_round_up(n * sizeof(double), FM_ALIGNMENT);
+    char *buffers = (char *)workspace + fixed;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        const size_t part = (size_t)omp_get_thread_num(), parts = (size_t)omp_get_num_threads();
+        const fm_range rows = fm_share(n, BLOCK_ROWS, part, parts);
+        for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
+            run_block(f, i, fm_min(BLOCK_ROWS, rows.end - i), buffers + part * bytes);
+        }
+    }
+    return FM_OK;
+}
+
+fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
+                             const fm_matrix *out, void *workspace, size_t workspace_size)
+{
+    const fm_status status = fm_check_arguments(network, parameters, x, NULL);
+    if (status) {
+        return status;
+    }
+    if (out->dtype != network->dtype) {
+        return FM_ERROR_DTYPE;
+    }
+    if (out->rows != x->rows || out->cols != network->layers[network->n_layers - 1].outputs ||
+        !fm_is_writable(out)) {
+        return FM_ERROR_SHAPE;
+    }
+    inference f = {.network = network,
+                   .kernels = fm_kernels_for(network->dtype),
+                   .parameters = parameters,
+                   .x = x,
+                   .out = out};
+    return run(&f, workspace, workspace_size);
+}
+
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
+                              const fm_matrix *x, const fm_targets *y, void *workspace,
+                              size_t workspace_size, fm_totals *totals)
+{
+    const fm_status status = fm_check_arguments(network, parameters, x, y);
+    if (status) {
+        return status;
+    }
+    inference f = {.network = network,
+                   .kernels = fm_kernels_for(network->dtype),
+                   .parameters = parameters,
+                   .x = x,
+                   .y = y};
+    const fm_status ran = run(&f, workspace, workspace_size);
+    if (ran) {
+        return ran;
+    }
+    *totals = (fm_totals){0, 0, x->rows};
+    for (size_t i = 0; i < x->rows; i++) {
+        totals->loss += f.losses[i];
+        totals->correct += f.correct[i];
+    }
+    return FM_OK;
+}

@@ -1,0 +1,70 @@
+/* What the operations and the networks share. */
+#ifndef FM_OPS_H
+#define FM_OPS_H
+
+#include "isa.h"
+#include "threads.h"
+
+static inline size_t fm_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t fm_round_up(size_t n, size_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* The element `offset` past `base`. */
+static inline void *fm_at(const void *base, ptrdiff_t offset, size_t itemsize)
+{
+    return (char *)base + offset * (ptrdiff_t)itemsize;
+}
+
+static inline void *fm_row(const fm_matrix *x, size_t row, size_t itemsize)
+{
+    return fm_at(x->data, (ptrdiff_t)row * x->stride, itemsize);
+}
+
+typedef struct {
+    size_t begin, end;
+} fm_range;
+
+/* The part-th of `parts` near-equal shares of `total` things, cut at multiples of `unit`. */
+static inline fm_range fm_share(size_t total, size_t unit, size_t part, size_t parts)
+{
+    const size_t units = (total + unit - 1) / unit;
+    return (fm_range){fm_min(units * part / parts * unit, total),
+                      fm_min(units * (part + 1) / parts * unit, total)};
+}
+
+static inline int fm_is_real(fm_dtype dtype)
+{
+    return dtype == FM_FLOAT32 || dtype == FM_FLOAT64;
+}
+
+/* A matrix that can be written: its rows do not overlap. */
+static inline int fm_is_writable(const fm_matrix *x)
+{
+    return x->stride >= (ptrdiff_t)x->cols || (x->rows <= 1 && x->stride >= 0);
+}
+
+/* One whole product, packed and split over threads as its size asks. The arguments are those of
+ * the gemm kernel; with transpose_b, b is (n, k) with rows of stride b_row. */
+fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpose_b);
+
+/* y = f(z) on rows x cols elements; each row of y may be the same row of z. */
+void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows,
+                      size_t cols, const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row);
+
+/* One sample's mean loss and `scale` times its gradient; *correct (may be NULL) is whether the
+ * prediction agrees with the target. `gradient` may be `predictions`. */
+double fm_loss_row(const fm_kernels *kernels, fm_loss loss, size_t n, const void *predictions,
+                   const fm_targets *targets, size_t index, double scale, void *gradient,
+                   uint8_t *correct);
+
+/* FM_OK if the targets fit `count` samples of `outputs` predictions. */
+fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t outputs,
+                           const fm_targets *targets);
+
+#endif

@@ -1,0 +1,11 @@
+/* How many threads a call may use. */
+#ifndef FM_THREADS_H
+#define FM_THREADS_H
+
+#include "fastmlp.h"
+
+/* Threads for a region that makes `operations` floating-point operations: 1 where the work is too
+ * small to gain from a second thread. */
+int fm_threads_for(double operations);
+
+#endif

@@ -1,0 +1,324 @@
+# cython: language_level=3, embedsignature=False
+"""The C core, one Python call for one C call: arrays in, a status out, an exception if it is bad.
+
+Callers have validated shapes and dtypes and pass NumPy arrays of one or two dimensions whose last
+is contiguous. The GIL is released during every call that computes.
+"""
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
+LOSSES = ("softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error")
+ALIGNMENT = FM_ALIGNMENT
+
+
+cdef int check(fm_status status) except -1:
+    if status == FM_OK:
+        return 0
+    message = fm_status_message(status).decode()
+    if status == FM_ERROR_DTYPE:
+        raise TypeError(message)
+    if status == FM_ERROR_MEMORY:
+        raise MemoryError(message)
+    if status == FM_ERROR_DIVERGED:
+        raise ArithmeticError(message)
+    raise ValueError(message)
+
+
+# The buffer is given back at once: an array's memory stays where it is while the array lives, and
+# the caller holds it. This is cheaper than a memoryview and the same for every Python version.
+cdef fm_matrix view(object array, bint writable=False) except *:
+    cdef Py_buffer buffer
+    cdef fm_matrix m
+    cdef char code
+    PyObject_GetBuffer(
+        array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    )
+    try:
+        code = buffer.format[0]
+        if code == c"f":
+            m.dtype = FM_FLOAT32
+        elif code == c"d":
+            m.dtype = FM_FLOAT64
+        elif code == c"B":
+            m.dtype = FM_UINT8
+        else:
+            raise TypeError("float32, float64 or uint8 expected, not format " + chr(code))
+        m.data = buffer.buf
+        if buffer.ndim == 2:
+            m.rows, m.cols = buffer.shape[0], buffer.shape[1]
+            m.stride = buffer.strides[0] // buffer.itemsize
+        elif buffer.ndim == 1:
+            m.rows, m.cols = 1, buffer.shape[0]
+            m.stride = buffer.shape[0]
+        else:
+            raise ValueError("one or two dimensions expected")
+        if m.cols > 1 and buffer.strides[buffer.ndim - 1] != buffer.itemsize:
+            raise ValueError("the last dimension must be contiguous")
+    finally:
+        PyBuffer_Release(&buffer)
+    return m
+
+
+cdef const int64_t *indices(object array, size_t *count) except? NULL:
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    cdef const int64_t *data = <const int64_t *>buffer.buf
+    cdef bint fits = (
+        buffer.ndim == 1 and buffer.itemsize == 8 and buffer.format[0] in b"lq"
+        and (buffer.shape[0] < 2 or buffer.strides[0] == 8)
+    )
+    count[0] = buffer.shape[0] if buffer.ndim else 0
+    PyBuffer_Release(&buffer)
+    if not fits:
+        raise TypeError("a contiguous array of int64 expected")
+    return data
+
+
+# `values` is where a matrix of targets is kept for as long as the targets are used.
+cdef fm_targets as_targets(object array, fm_matrix *values) except *:
+    cdef fm_targets targets
+    if array.ndim == 1:
+        targets.indices = indices(array, &targets.count)
+        targets.values = NULL
+    else:
+        values[0] = view(array)
+        targets.indices = NULL
+        targets.values = values
+        targets.count = values.rows
+    return targets
+
+
+def available_isas():
+    cdef size_t i = 0
+    names = []
+    while fm_available_isa(i) != NULL:
+        names.append(fm_available_isa(i).decode())
+        i += 1
+    return tuple(names)
+
+
+def get_isa():
+    return fm_get_isa().decode()
+
+
+def set_isa(str name):
+    check(fm_set_isa(name.encode()))
+
+
+def compiler():
+    return fm_compiler().decode()
+
+
+def set_num_threads(int n):
+    fm_set_num_threads(n)
+
+
+def get_num_threads():
+    return fm_get_num_threads()
+
+
+def matmul(a, b, bint transpose_a, bint transpose_b, out):
+    cdef fm_matrix ma = view(a), mb = view(b), mo = view(out, True)
+    cdef fm_status status
+    with nogil:
+        status = fm_matmul(&ma, &mb, transpose_a, transpose_b, &mo)
+    check(status)
+
+
+def dense_forward(x, w, b, int activation, out):
+    cdef fm_matrix mx = view(x), mw = view(w), mb, mo = view(out, True)
+    cdef void *bias = NULL
+    cdef fm_status status
+    if b is not None:
+        mb = view(b)
+        bias = mb.data
+    with nogil:
+        status = fm_dense_forward(&mx, &mw, bias, <fm_activation>activation, &mo)
+    check(status)
+
+
+def dense_backward(dy, x, w, dx, dw, db):
+    cdef fm_matrix mdy = view(dy), mx = view(x), mw = view(w)
+    cdef fm_matrix mdx = view(dx, True), mdw = view(dw, True), mdb = view(db, True)
+    cdef fm_status status
+    with nogil:
+        status = fm_dense_backward(&mdy, &mx, &mw, &mdx, &mdw, mdb.data)
+    check(status)
+
+
+def activate(int activation, z, out):
+    cdef fm_matrix mz = view(z), mo = view(out, True)
+    cdef fm_status status
+    with nogil:
+        status = fm_activate(<fm_activation>activation, &mz, &mo)
+    check(status)
+
+
+def activate_backward(int activation, dy, y, out):
+    cdef fm_matrix mdy = view(dy), my = view(y), mo = view(out, True)
+    cdef fm_status status
+    with nogil:
+        status = fm_activate_backward(<fm_activation>activation, &mdy, &my, &mo)
+    check(status)
+
+
+def loss_gradient(int loss, predictions, targets, gradient):
+    cdef fm_matrix mp = view(predictions), values, mg = view(gradient, True)
+    cdef fm_targets mt = as_targets(targets, &values)
+    cdef double mean = 0
+    cdef fm_status status
+    with nogil:
+        status = fm_loss_gradient(<fm_loss>loss, &mp, &mt, &mean, &mg)
+    check(status)
+    return mean
+
+
+def sgd_update(params, grads, double lr):
+    cdef fm_matrix mp = view(params, True), mg = view(grads)
+    cdef fm_status status
+    with nogil:
+        status = fm_sgd_update(mp.dtype, mp.rows * mp.cols, mp.data, mg.data, lr)
+    check(status)
+
+
+def all_finite(x):
+    cdef fm_matrix mx = view(x)
+    cdef int finite = 0
+    cdef fm_status status
+    with nogil:
+        status = fm_all_finite(&mx, &finite)
+    check(status)
+    return bool(finite)
+
+
+def shuffle(uint64_t seed, uint64_t epoch, order):
+    cdef size_t count
+    cdef size_t *data = <size_t *>indices(order, &count)
+    with nogil:
+        fm_shuffle(count, seed, epoch, data)
+
+
+cdef class Reporter:
+    # What the progress function of a running epoch needs, and the exception it met.
+    cdef object function
+    cdef object raised
+
+
+cdef int report(void *context, const fm_totals *totals) noexcept with gil:
+    reporter = <Reporter>context
+    try:
+        PyErr_CheckSignals()
+        if reporter.function is not None:
+            reporter.function(totals.loss, totals.correct, totals.samples)
+    except BaseException as error:
+        reporter.raised = error
+        return 1
+    return 0
+
+
+cdef class Network:
+    """A plan of layers: `layers` lists (inputs, outputs, index into ACTIVATIONS)."""
+
+    cdef fm_network *plan
+
+    def __cinit__(self, bint double_precision, layers):
+        cdef size_t n = len(layers), i
+        cdef fm_dense_spec *specs = <fm_dense_spec *>malloc(max(n, 1) * sizeof(fm_dense_spec))
+        if specs == NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                specs[i].inputs, specs[i].outputs = layers[i][0], layers[i][1]
+                specs[i].activation = <fm_activation><int>layers[i][2]
+            check(fm_network_create(
+                FM_FLOAT64 if double_precision else FM_FLOAT32, specs, n, &self.plan
+            ))
+        finally:
+            free(specs)
+
+    def __dealloc__(self):
+        fm_network_free(self.plan)
+
+    @property
+    def n_parameters(self):
+        return fm_network_parameters(self.plan)
+
+    def layout(self, size_t layer):
+        cdef fm_layer_layout layout
+        check(fm_network_layout(self.plan, layer, &layout))
+        return layout.weight, layout.weight_stride, layout.bias
+
+    def training_workspace(self, size_t n_samples, size_t batch_size):
+        return fm_network_training_workspace(self.plan, n_samples, batch_size)
+
+    def inference_workspace(self, size_t n_samples):
+        return fm_network_inference_workspace(self.plan, n_samples)
+
+    def train_epoch(self, parameters, x, y, size_t batch_size, double lr, bint shuffle,
+                    uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
+        """Train an epoch; return loss sum, hits, samples. What `progress` raises is raised."""
+        cdef fm_matrix mp = view(parameters, True), mx = view(x), values
+        cdef fm_matrix mw = view(workspace, True)
+        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_totals totals
+        cdef fm_training options
+        cdef fm_status status
+        cdef Reporter reporter = Reporter()
+        reporter.function = progress
+        options.batch_size = batch_size
+        options.lr = lr
+        options.shuffle = shuffle
+        options.seed = seed
+        options.epoch = epoch
+        options.progress = <fm_progress>report
+        options.progress_context = <void *>reporter
+        options.poll_seconds = poll_seconds
+        with nogil:
+            status = fm_network_train_epoch(
+                self.plan, mp.data, &mx, &my, &options, mw.data, mw.cols, &totals
+            )
+        if reporter.raised is not None:
+            raise reporter.raised
+        check(status)
+        return totals.loss, totals.correct, totals.samples
+
+    def gradient(self, parameters, x, y, gradient, workspace):
+        """Fill `gradient` and return loss sum, hits, samples."""
+        cdef fm_matrix mp = view(parameters), mx = view(x), mg = view(gradient, True), values
+        cdef fm_matrix mw = view(workspace, True)
+        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_totals totals
+        cdef fm_status status
+        with nogil:
+            status = fm_network_gradient(
+                self.plan, mp.data, &mx, &my, mg.data, mw.data, mw.cols, &totals
+            )
+        check(status)
+        return totals.loss, totals.correct, totals.samples
+
+    def predict(self, parameters, x, out, workspace):
+        cdef fm_matrix mp = view(parameters), mx = view(x), mo = view(out, True)
+        cdef fm_matrix mw = view(workspace, True)
+        cdef fm_status status
+        with nogil:
+            status = fm_network_predict(self.plan, mp.data, &mx, &mo, mw.data, mw.cols)
+        check(status)
+
+    def evaluate(self, parameters, x, y, workspace):
+        """Return loss sum, hits, samples."""
+        cdef fm_matrix mp = view(parameters), mx = view(x), values
+        cdef fm_matrix mw = view(workspace, True)
+        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_totals totals
+        cdef fm_status status
+        with nogil:
+            status = fm_network_evaluate(
+                self.plan, mp.data, &mx, &my, mw.data, mw.cols, &totals
+            )
+        check(status)
+        return totals.loss, totals.correct, totals.samples
