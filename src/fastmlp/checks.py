@@ -234,8 +234,6 @@ def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: 
     if array.dtype not in FEATURE_DTYPES:
         with np.errstate(over="ignore"):
             return array.astype(dtype, order="C")
-    if array.flags.c_contiguous and array.flags.aligned:
-        return array
     row_stride, item_stride = array.strides
     itemsize = array.itemsize
     usable = (
