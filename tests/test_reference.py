@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from fastmlp.base import r2_score
 from fastmlp.callbacks import Callback
 from fastmlp.checks import check_features
 from fastmlp.errors import DivergenceError
+from fastmlp.initializers import initial_weights
 from fastmlp.reference import MLP, ops
-from fastmlp.reference.initializers import initial_weights
-from fastmlp.reference.mlp import PREDICTION_ROWS, epoch_order, r2_score
+from fastmlp.reference.mlp import PREDICTION_ROWS, epoch_order
 
 DTYPES = ["float32", "float64"]
 MNIST_LAYERS = [784, 128, 64, 32, 10]

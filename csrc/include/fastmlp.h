@@ -112,8 +112,8 @@ fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_
                            double *mean, const fm_matrix *gradient);
 /* params -= lr * grads, over n elements. */
 fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr);
-/* *finite = 1 when no element is NaN or infinite. */
-fm_status fm_all_finite(const fm_matrix *x, int *finite);
+/* *finite = 1 when every element, converted to `as`, is neither NaN nor infinite. */
+fm_status fm_all_finite(const fm_matrix *x, fm_dtype as, int *finite);
 /* The training order of an epoch: a permutation of 0..n-1 drawn by Fisher-Yates from the Philox
  * 4x64-10 stream with key {seed, 1} and counter {., epoch, 0, 0}. */
 void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order);

@@ -91,18 +91,15 @@ static void axpy(size_t n, double alpha, const void *x, void *y)
 }
 
 /* x - x is zero unless x is NaN or infinite, and then the sum stays NaN. */
-static int all_finite(size_t n, const void *x)
+static int all_within(size_t n, const void *x, double limit)
 {
+    const vec largest = vec_set1((real)limit), one = vec_set1(1);
     const real *from = x;
     vec sum = vec_set1(0);
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const vec v = vec_load(from + i);
-        sum = sum + (v - v);
-    }
-    if (i < n) {
-        const vec v = vec_load_first(from + i, vec_first(n - i), vec_set1(0));
-        sum = sum + (v - v);
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec v = i + LANES <= n ? vec_load(from + i)
+                                     : vec_load_first(from + i, vec_first(n - i), vec_set1(0));
+        sum = sum + vec_if_less(largest, vec_abs(v), one, v - v);
     }
     return vec_sum(sum) == 0;
 }
@@ -146,7 +143,7 @@ void KERNEL(fill_elementwise)(fm_kernels *table)
     table->derivative[FM_SIGMOID] = sigmoid_derivative;
     table->derivative[FM_TANH] = tanh_derivative;
     table->axpy = axpy;
-    table->all_finite = all_finite;
+    table->all_within = all_within;
     table->convert[FM_FLOAT32] = convert_float32;
     table->convert[FM_FLOAT64] = convert_float64;
     table->convert[FM_UINT8] = convert_uint8;

@@ -50,7 +50,8 @@ typedef struct fm_kernels {
                         double alpha, void *y);
     /* y = y + alpha * x */
     void (*axpy)(size_t n, double alpha, const void *x, void *y);
-    int (*all_finite)(size_t n, const void *x);
+    /* Whether all |x| <= limit; false for NaN. */
+    int (*all_within)(size_t n, const void *x, double limit);
 
     /* By fm_activation. forward of softmax and log-softmax takes one row; y may be x. */
     fm_map activation[FM_ACTIVATIONS];

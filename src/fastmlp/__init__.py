@@ -1,1 +1,86 @@
-"""Multi-layer perceptrons on the CPU: small, exact and fast."""
+"""Multi-layer perceptrons on the CPU: small, exact and fast.
+
+>>> import fastmlp as fm
+>>> X_train, y_train, X_test, y_test = fm.data.load("digits")
+>>> net = fm.MLP([64, 32, 10])
+>>> history = net.fit(X_train, y_train, epochs=50, lr=0.05)
+>>> net.score(X_test, y_test) > 0.9
+True
+"""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import ops
+from .callbacks import Callback, Progress
+from .errors import DivergenceError
+from .history import History
+from .machine import (
+    available_isas,
+    config,
+    get_isa,
+    get_num_threads,
+    set_isa,
+    set_isa_from_environment,
+    set_num_threads,
+    show_config,
+)
+from .mlp import MLP
+
+if TYPE_CHECKING:
+    from . import data, metrics, plot, reference
+
+    __version__: str
+
+__all__ = [
+    "MLP",
+    "Callback",
+    "DivergenceError",
+    "History",
+    "Progress",
+    "__version__",
+    "available_isas",
+    "config",
+    "data",
+    "get_isa",
+    "get_num_threads",
+    "load",
+    "metrics",
+    "ops",
+    "plot",
+    "reference",
+    "set_isa",
+    "set_num_threads",
+    "show_config",
+]
+
+_LAZY_MODULES = ("data", "metrics", "plot", "reference")
+
+set_isa_from_environment()
+
+
+def load(path: str | os.PathLike[str]) -> MLP:
+    """Read a network from a safetensors file that `MLP.save` wrote.
+
+    Needs the library `safetensors`. Raises FileNotFoundError when there is no such file and
+    ValueError, beginning with the path, when it is damaged or of another kind.
+    """
+    from .io import load_model
+
+    return load_model(path)
+
+
+def __getattr__(name: str) -> Any:
+    # What not every program needs is imported when it is first asked for.
+    if name in _LAZY_MODULES:
+        return import_module(f".{name}", __name__)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fastmlp")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

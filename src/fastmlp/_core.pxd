@@ -61,7 +61,7 @@ cdef extern from "fastmlp.h" nogil:
     fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions,
                                const fm_targets *targets, double *mean, const fm_matrix *gradient)
     fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr)
-    fm_status fm_all_finite(const fm_matrix *x, int *finite)
+    fm_status fm_all_finite(const fm_matrix *x, fm_dtype as_, int *finite)
     void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order)
 
     ctypedef struct fm_network:

@@ -186,12 +186,13 @@ def sgd_update(params, grads, double lr):
     check(status)
 
 
-def all_finite(x):
+def all_finite(x, bint double_precision):
     cdef fm_matrix mx = view(x)
+    cdef fm_dtype as_dtype = FM_FLOAT64 if double_precision else FM_FLOAT32
     cdef int finite = 0
     cdef fm_status status
     with nogil:
-        status = fm_all_finite(&mx, &finite)
+        status = fm_all_finite(&mx, as_dtype, &finite)
     check(status)
     return bool(finite)
 

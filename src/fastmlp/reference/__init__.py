@@ -3,7 +3,7 @@
 Same names and signatures as `fastmlp.MLP` and `fastmlp.ops`; made to be read.
 """
 
-from . import initializers, ops
+from . import ops
 from .mlp import MLP
 
-__all__ = ["MLP", "initializers", "ops"]
+__all__ = ["MLP", "ops"]

@@ -14,16 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import (
-    check_array,
-    check_class_indices,
-    check_numeric,
-    check_out,
-    check_pair,
-    check_real,
-    check_same_dtype,
-    check_shape,
-)
+from .. import op_arguments
 
 Array = npt.NDArray[Any]
 
@@ -42,15 +33,9 @@ def matmul(
 
     `out` must not overlap a or b.
     """
-    a = check_array(a, "a", ndim=2)
-    b = check_array(b, "b", ndim=2)
-    check_same_dtype(b, "b", a, "a")
+    a, b, out = op_arguments.product(a, b, transpose_a, transpose_b, out)
     left = a.T if transpose_a else a
     right = b.T if transpose_b else b
-    if left.shape[1] != right.shape[0]:
-        raise ValueError(f"b: {left.shape} times {right.shape} is no matrix product")
-    shape = (left.shape[0], right.shape[1])
-    out = check_out(out, shape, a.dtype, {"a": a, "b": b}, in_place=False)
     return np.matmul(left, right, out=out)
 
 
@@ -66,22 +51,7 @@ def dense_forward(
     `activation` is identity, relu, sigmoid, tanh, softmax or log_softmax. `out` must not overlap
     x, w or b.
     """
-    x = check_array(x, "x", ndim=2)
-    w = check_array(w, "w", ndim=2)
-    check_same_dtype(w, "w", x, "x")
-    n_in, n_out = w.shape
-    check_shape(x, "x", (x.shape[0], n_in), "w")
-    inputs = {"x": x, "w": w}
-    if b is not None:
-        b = check_array(b, "b", ndim=1)
-        check_same_dtype(b, "b", x, "x")
-        check_shape(b, "b", (n_out,), "w")
-        inputs["b"] = b
-    if not isinstance(activation, str):
-        raise TypeError(f"activation must be a name, got {activation!r}")
-    if activation not in FORWARDS:
-        raise ValueError(f"activation is {activation!r}: known are {', '.join(FORWARDS)}")
-    out = check_out(out, (x.shape[0], n_out), x.dtype, inputs, in_place=False)
+    x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     np.matmul(x, w, out=out)
     if b is not None:
         out += b
@@ -95,37 +65,16 @@ def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     activation's own backward comes first. Sums over the samples are plain sums, since the loss
     has already divided by their number.
     """
-    dy = check_array(dy, "dy", ndim=2)
-    x = check_array(x, "x", ndim=2)
-    w = check_array(w, "w", ndim=2)
-    check_same_dtype(x, "x", dy, "dy")
-    check_same_dtype(w, "w", dy, "dy")
-    n, n_out = dy.shape
-    check_shape(w, "w", (w.shape[0], n_out), "dy")
-    check_shape(x, "x", (n, w.shape[0]), "dy and w")
+    dy, x, w = op_arguments.backward(dy, x, w)
     return np.matmul(dy, w.T), np.matmul(x.T, dy), dy.sum(axis=0)
 
 
 # Activations: each backward takes the gradient dy at the activation's output y ----------------
 
 
-def _unary(z: Array, out: Array | None, ndim: int | None = None) -> tuple[Array, Array]:
-    """Check the argument of a function of one array, which may work in place."""
-    z = check_array(z, "z", ndim)
-    return z, check_out(out, z.shape, z.dtype, {"z": z}, in_place=True)
-
-
-def _backward(dy: Array, y: Array, out: Array | None) -> tuple[Array, Array, Array]:
-    """Check the arguments of an activation's backward, which may work in place."""
-    dy = check_array(dy, "dy")
-    y = check_array(y, "y")
-    check_pair(dy, "dy", y, "y")
-    return dy, y, check_out(out, dy.shape, dy.dtype, {"dy": dy, "y": y}, in_place=True)
-
-
 def identity(z: Array, out: Array | None = None) -> Array:
     """Return a copy of z, of any shape. `out` may be z."""
-    z, out = _unary(z, out)
+    z, out = op_arguments.function(z, out)
     if out is not z:
         np.copyto(out, z)
     return out
@@ -133,7 +82,7 @@ def identity(z: Array, out: Array | None = None) -> Array:
 
 def identity_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     """Return dy. `out` may be dy or y."""
-    dy, y, out = _backward(dy, y, out)
+    dy, y, out = op_arguments.derivative(dy, y, out)
     if out is not dy:
         np.copyto(out, dy)
     return out
@@ -141,14 +90,14 @@ def identity_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
 
 def relu(z: Array, out: Array | None = None) -> Array:
     """Return max(z, 0) element by element, any shape. `out` may be z."""
-    z, out = _unary(z, out)
+    z, out = op_arguments.function(z, out)
     np.maximum(z, 0, out=out)
     return out
 
 
 def relu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     """Return dy where y = relu(z) is positive and 0 elsewhere. `out` may be dy or y."""
-    dy, y, out = _backward(dy, y, out)
+    dy, y, out = op_arguments.derivative(dy, y, out)
     np.multiply(dy, y > 0, out=out)
     return out
 
@@ -158,7 +107,7 @@ def sigmoid(z: Array, out: Array | None = None) -> Array:
 
     Written with exp(-|z|), which cannot overflow: for z < 0 it is exp(z) / (1 + exp(z)).
     """
-    z, out = _unary(z, out)
+    z, out = op_arguments.function(z, out)
     small = np.exp(-np.abs(z))
     np.divide(np.where(z >= 0, 1, small), 1 + small, out=out)
     return out
@@ -166,14 +115,14 @@ def sigmoid(z: Array, out: Array | None = None) -> Array:
 
 def sigmoid_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     """Return dy y (1 - y), where y = sigmoid(z). `out` may be dy or y."""
-    dy, y, out = _backward(dy, y, out)
+    dy, y, out = op_arguments.derivative(dy, y, out)
     np.multiply(dy, y * (1 - y), out=out)
     return out
 
 
 def tanh(z: Array, out: Array | None = None) -> Array:
     """Return the hyperbolic tangent element by element, any shape. `out` may be z."""
-    z, out = _unary(z, out)
+    z, out = op_arguments.function(z, out)
     np.tanh(z, out=out)
     return out
 
@@ -183,7 +132,7 @@ def tanh_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
 
     1 - y² is taken as (1 - y)(1 + y), which keeps its digits when |y| is close to 1.
     """
-    dy, y, out = _backward(dy, y, out)
+    dy, y, out = op_arguments.derivative(dy, y, out)
     np.multiply(dy, (1 - y) * (1 + y), out=out)
     return out
 
@@ -193,7 +142,7 @@ def softmax(z: Array, out: Array | None = None) -> Array:
 
     Each row is shifted by its maximum first, which changes nothing but keeps exp in range.
     """
-    z, out = _unary(z, out, ndim=2)
+    z, out = op_arguments.function(z, out, ndim=2)
     np.subtract(z, z.max(axis=1, keepdims=True), out=out)
     np.exp(out, out=out)
     out /= out.sum(axis=1, keepdims=True)
@@ -202,7 +151,7 @@ def softmax(z: Array, out: Array | None = None) -> Array:
 
 def log_softmax(z: Array, out: Array | None = None) -> Array:
     """Return the logarithm of softmax(z): z less its log-sum-exp, by row. `out` may be z."""
-    z, out = _unary(z, out, ndim=2)
+    z, out = op_arguments.function(z, out, ndim=2)
     np.subtract(z, z.max(axis=1, keepdims=True), out=out)
     out -= np.log(np.exp(out).sum(axis=1, keepdims=True))
     return out
@@ -246,24 +195,20 @@ def softmax_cross_entropy(logits: Array, targets: npt.ArrayLike) -> tuple[float,
         (softmax(z) sum(t) - t) / n, the sum by row: y - t for probabilities, from the softmax's
         Jacobian y_i (d_ij - y_j).
     """
-    logits = check_array(logits, "logits", ndim=2)
-    n, k = logits.shape
-    given = check_numeric(targets, "targets")
+    logits, targets = op_arguments.class_targets(logits, targets)
+    n = len(logits)
     shifted = logits - logits.max(axis=1, keepdims=True)
     dlogits = np.exp(shifted)
     sums = dlogits.sum(axis=1, keepdims=True)
     dlogits /= sums
-    if given.dtype.kind in "iu":
-        check_shape(given, "targets", (n,), "logits")
-        cells = np.arange(n), check_class_indices(given, k, "targets")
+    if targets.ndim == 1:
+        cells = np.arange(n), targets
         losses = np.log(sums[:, 0]) - shifted[cells]
         dlogits[cells] -= 1
     else:
-        weights = check_array(given, "targets", ndim=2)
-        check_pair(logits, "logits", weights, "targets")
-        losses = weights * (np.log(sums) - shifted)
-        dlogits *= weights.sum(axis=1, keepdims=True)
-        dlogits -= weights
+        losses = targets * (np.log(sums) - shifted)
+        dlogits *= targets.sum(axis=1, keepdims=True)
+        dlogits -= targets
     dlogits /= n
     return float(losses.sum(dtype=np.float64)) / n, dlogits
 
@@ -284,9 +229,7 @@ def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> tuple[flo
     dlogits : ndarray
         (y - t) / size.
     """
-    z = check_array(logits, "logits")
-    t = check_array(targets, "targets")
-    check_pair(z, "logits", t, "targets")
+    z, t = op_arguments.element_targets(logits, targets, "logits")
     losses = np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))
     dlogits = sigmoid(z)
     dlogits -= t
@@ -299,9 +242,7 @@ def mean_squared_error(predictions: Array, targets: Array) -> tuple[float, Array
 
     Predictions and targets are arrays of one shape.
     """
-    p = check_array(predictions, "predictions")
-    t = check_array(targets, "targets")
-    check_pair(p, "predictions", t, "targets")
+    p, t = op_arguments.element_targets(predictions, targets, "predictions")
     difference = np.asarray(p - t)
     loss = float(np.square(difference, dtype=np.float64).mean())
     return loss, np.multiply(difference, 2 / p.size, out=difference)
@@ -315,12 +256,6 @@ def sgd_update(params: Array, grads: Array, lr: float) -> Array:
 
     Any shape; `lr` is a finite real number.
     """
-    if not isinstance(params, np.ndarray):
-        raise TypeError(f"params must be a NumPy array, got {type(params).__name__}")
-    params = check_array(params, "params")
-    grads = check_array(grads, "grads")
-    check_pair(params, "params", grads, "grads")
-    if not params.flags.writeable:
-        raise ValueError("params is read-only")
-    params -= check_real(lr, "lr") * grads
+    params, grads, lr = op_arguments.update(params, grads, lr)
+    params -= lr * grads
     return params

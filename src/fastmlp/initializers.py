@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import checks
+from . import checks
 
 STANDARD_DEVIATIONS: dict[str, Callable[[int, int], float]] = {
     # He et al. 2015, "Delving deep into rectifiers": keeps the variance of relu layers.

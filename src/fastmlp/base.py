@@ -1,0 +1,440 @@
+"""What every multi-layer perceptron of the package is, whatever computes it.
+
+Construction, the checks of arguments, the loop over epochs, and what is made of a network's output
+are here; a subclass stores the parameters and does the arithmetic.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import checks
+from .callbacks import Callback, Progress
+from .errors import DivergenceError
+from .history import History
+from .initializers import check_init, initial_weights
+
+Array = npt.NDArray[Any]
+Report = Callable[[float, int, int], Progress]
+"""Takes the sum of the losses, the hits and the number of the samples an epoch has trained on."""
+
+CLASSIFIERS = ("softmax", "sigmoid")
+"""Output activations of networks that predict classes; the others do regression."""
+
+
+def r2_score(predictions: Array, targets: Array) -> float:
+    """Return the coefficient of determination, averaged over the columns.
+
+    1 - (residual sum of squares) / (sum of squares about the mean) for each column; a column
+    whose targets are all equal counts 1 when predicted exactly and 0 otherwise.
+
+    Both arguments are (n, k).
+    """
+    expected = targets.astype(np.float64)
+    residual = np.square(predictions - expected).sum(axis=0)
+    total = np.square(expected - expected.mean(axis=0)).sum(axis=0)
+    constant = total == 0
+    scores = 1 - residual / np.where(constant, 1, total)
+    scores[constant] = residual[constant] == 0
+    return float(scores.mean())
+
+
+def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
+    """Return a table of the layers with their shapes, activations and parameters."""
+    rows = [("layer", "shape", "activation", "parameters")]
+    rows += [
+        (f"dense {number}", f"{fan_in} x {fan_out}", name, f"{(fan_in + 1) * fan_out:,}")
+        for number, (fan_in, fan_out, name) in enumerate(
+            zip(layers[:-1], layers[1:], activations, strict=True), start=1
+        )
+    ]
+    rows.append(("total", "", "", f"{checks.count_parameters(layers):,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, "<><>", widths, strict=True)
+        )
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def epoch_line(history: History, epochs: int) -> str:
+    """Return a line of text about the last epoch of a history, out of `epochs`."""
+    number = len(history)
+    parts = [f"epoch {number:>{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.4f}"]
+    if history.accuracy:
+        parts.append(f"accuracy {history.accuracy[-1]:.4f}")
+    if history.val_loss:
+        parts.append(f"val_loss {history.val_loss[-1]:.4f}")
+    if history.val_accuracy:
+        parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
+    parts.append(f"{history.seconds[-1]:.2f} s")
+    return "  ".join(parts)
+
+
+class BaseMLP(ABC):
+    """A multi-layer perceptron trained by mini-batch stochastic gradient descent.
+
+    The output's activation decides the loss: softmax the cross-entropy, sigmoid the logistic
+    loss, identity, relu and tanh the mean squared error. The cross-entropy is a mean over
+    samples, the others over all elements.
+
+    Parameters
+    ----------
+    layers
+        Widths, the input's first: at least two integers of at least 1.
+    activations
+        A name for each layer after the input (identity, relu, sigmoid, tanh, and softmax for the
+        last), with or without a leading None for the input, in any letter case. None for relu in
+        the hidden layers and softmax at the output, or sigmoid when the last width is 1.
+    init
+        Standard deviation of the normal distribution the weights are drawn from: "he"
+        (sqrt(2 / fan_in)), "glorot" (sqrt(2 / (fan_in + fan_out))), "lecun" (sqrt(1 / fan_in)) or
+        a positive number. Biases start at zero.
+    dtype
+        float32 or float64, of the parameters and of the arithmetic.
+    seed
+        Integer in [0, 2**64) that decides the initial weights and the order of the samples.
+
+    Attributes
+    ----------
+    layers, activations, init, dtype, seed
+        As given, in one form: tuples, lower-case names, a `numpy.dtype`.
+    epochs_trained
+        Epochs finished over all fits.
+    trained_on
+        Dtype of the features of the last fit, "uint8", "float32" or "float64", or None: a network
+        trained on uint8 takes values 0 to 255 as uint8 and values 0 to 1 as floats.
+    history
+        The `History` of the last fit, or None.
+    """
+
+    _weights: list[Array]
+    _biases: list[Array]
+
+    def __init__(
+        self,
+        layers: Iterable[int],
+        activations: Iterable[str | None] | None = None,
+        *,
+        init: str | float = "he",
+        dtype: npt.DTypeLike = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.layers = checks.check_layers(layers)
+        self.activations = checks.check_activations(activations, self.layers)
+        self.init = check_init(init)
+        self.dtype = checks.check_dtype(dtype)
+        self.seed = checks.check_seed(seed)
+        self.epochs_trained = 0
+        self.trained_on: str | None = None
+        self.history: History | None = None
+        self._allocate()
+        drawn = initial_weights(self.layers, self.init, self.dtype, self.seed)
+        for weight, values in zip(self._weights, drawn, strict=True):
+            weight[...] = values
+
+    def __repr__(self) -> str:
+        """Return the constructor's call."""
+        return (
+            f"{type(self).__name__}({list(self.layers)}, activations={list(self.activations)}, "
+            f"init={self.init!r}, dtype={self.dtype.name!r}, seed={self.seed})"
+        )
+
+    @property
+    def n_inputs(self) -> int:
+        """Features of a sample."""
+        return self.layers[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of the output."""
+        return self.layers[-1]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return checks.count_parameters(self.layers)
+
+    @property
+    def weights(self) -> list[Array]:
+        """The weights of each layer, (fan_in, fan_out): the arrays themselves, not copies."""
+        return list(self._weights)
+
+    @property
+    def biases(self) -> list[Array]:
+        """The biases of each layer, (fan_out,): the arrays themselves, not copies."""
+        return list(self._biases)
+
+    def summary(self) -> str:
+        """Return a table of the layers with their shapes, activations and parameters."""
+        return summary_table(self.layers, self.activations)
+
+    # Training -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int = 20,
+        batch_size: int = 32,
+        lr: float = 0.01,
+        shuffle: bool = True,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        verbose: int = 0,
+        callbacks: Iterable[Callback] = (),
+    ) -> History:
+        """Train on the samples, on top of what the network has learned already.
+
+        Parameters
+        ----------
+        X
+            (n, n_inputs) finite numbers. uint8 is scaled by 1/255 batch by batch; float32 and
+            float64 are used as they are, other dtypes are cast to the network's.
+        y
+            Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
+            (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values. The last two
+            also take (n,) when there is one output.
+        epochs
+            Times to go through all samples.
+        batch_size
+            Samples to an update; the last batch of an epoch has what remains.
+        lr
+            Learning rate: each parameter p becomes p - lr dL/dp.
+        shuffle
+            Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
+        validation_data
+            A pair (X, y) to evaluate after each epoch.
+        verbose
+            Print a line each so many epochs; 0 prints nothing.
+        callbacks
+            Objects of `fastmlp.Callback`.
+
+        Returns
+        -------
+        History
+            Also kept as `history`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a bad argument, naming it; nothing has changed.
+        DivergenceError
+            When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
+            was before the call.
+        KeyboardInterrupt
+            On Ctrl-C; what has been learned stays, and `history` holds the finished epochs.
+        """
+        X, y = self._check_data(X, y, "X", "y")
+        epochs = checks.check_positive_int(epochs, "epochs")
+        batch_size = checks.check_positive_int(batch_size, "batch_size")
+        lr = checks.check_learning_rate(lr)
+        shuffle = checks.check_flag(shuffle, "shuffle")
+        validation = checks.check_validation_data(validation_data)
+        if validation is not None:
+            validation = self._check_data(*validation, "validation_data[0]", "validation_data[1]")
+        verbose = checks.check_verbose(verbose)
+        hooks = checks.check_callbacks(callbacks)
+
+        net: Any = self
+        n_samples = len(X)
+        before = self._state()
+        history = self.history = History()
+        self.trained_on = X.dtype.name
+        with ExitStack() as at_end:
+            for hook in hooks:
+                hook.on_fit_begin(net, epochs, n_samples)
+                at_end.callback(hook.on_fit_end, net, history)
+            for epoch in range(1, epochs + 1):
+                began = time.perf_counter()
+                report = self._reporter(hooks, epoch, epochs, n_samples, began)
+                try:
+                    loss_sum, hits = self._train_epoch(X, y, batch_size, lr, shuffle, report)
+                    if not all(self._is_finite(p) for p in (*self._weights, *self._biases)):
+                        raise ArithmeticError("a weight is not finite")
+                except ArithmeticError as error:
+                    failure = self._divergence(error, lr)
+                    self._restore(before)
+                    raise failure from None
+                self.epochs_trained += 1
+                progress = report(loss_sum, hits, n_samples)
+                measured = None if validation is None else self._evaluate(*validation)
+                history.loss.append(progress.loss)
+                history.seconds.append(progress.seconds)
+                if not self._regression:
+                    history.accuracy.append(progress.accuracy)
+                if measured is not None:
+                    history.val_loss.append(measured["loss"])
+                    if not self._regression:
+                        history.val_accuracy.append(measured["accuracy"])
+                if verbose and epoch % verbose == 0:
+                    print(epoch_line(history, epochs), flush=True)
+                stop = False
+                for hook in hooks:
+                    stop |= bool(hook.on_epoch_end(net, history))
+                if stop:
+                    break
+        return history
+
+    def loss_and_gradients(
+        self, X: npt.ArrayLike, y: npt.ArrayLike
+    ) -> tuple[float, list[Array], list[Array]]:
+        """Return the loss of one batch and its gradients; nothing is updated.
+
+        X and y are as for `fit`.
+
+        Returns
+        -------
+        loss : float
+        weight_gradients, bias_gradients : list of ndarray
+            Shaped as `weights` and `biases`.
+        """
+        X, y = self._check_data(X, y, "X", "y")
+        return self._gradients(X, y)
+
+    def _reporter(
+        self, hooks: Sequence[Callback], epoch: int, epochs: int, n_samples: int, began: float
+    ) -> Report:
+        """Return a function that tells the callbacks how far the epoch has come."""
+        net: Any = self
+
+        def report(loss: float, hits: int, samples: int) -> Progress:
+            accuracy = math.nan if self._regression else hits / samples
+            seconds = time.perf_counter() - began
+            progress = Progress(
+                epoch, epochs, samples, n_samples, loss / samples, accuracy, seconds
+            )
+            for hook in hooks:
+                hook.on_progress(net, progress)
+            return progress
+
+        return report
+
+    def _divergence(self, error: ArithmeticError, lr: float) -> DivergenceError:
+        """Return the error for a training that left the finite numbers."""
+        return DivergenceError(
+            f"training diverged, {error}, after {self.epochs_trained} finished epochs: "
+            f"try an lr below {lr:g}, or scale X to about unit variance (or to [0, 1])"
+        )
+
+    def _state(self) -> tuple[list[Array], dict[str, Any]]:
+        """Return copies of all that `fit` changes."""
+        parameters = [p.copy() for p in (*self._weights, *self._biases)]
+        names = ("epochs_trained", "trained_on", "history")
+        return parameters, {name: getattr(self, name) for name in names}
+
+    def _restore(self, state: tuple[list[Array], dict[str, Any]]) -> None:
+        """Go back to what `_state` returned, in place."""
+        parameters, attributes = state
+        self.__dict__.update(attributes)
+        for parameter, saved in zip((*self._weights, *self._biases), parameters, strict=True):
+            parameter[...] = saved
+
+    # Use ------------------------------------------------------------------------------------
+
+    def predict_proba(self, X: npt.ArrayLike) -> Array:
+        """Return the outputs of a softmax or sigmoid network, (n, n_outputs).
+
+        ValueError when the network does regression.
+        """
+        if self._regression:
+            raise ValueError(
+                f"predict_proba needs a softmax or sigmoid output, "
+                f"this network's is {self.activations[-1]}: use predict"
+            )
+        return self._output(self._check_features(X, "X"))
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Return the network's answer for each sample.
+
+        Returns
+        -------
+        ndarray
+            Softmax: (n,) int64, the most probable class. Sigmoid: int64, 1 where p > 0.5, shaped
+            (n,) with one output, else (n, n_outputs). Regression: the outputs in the network's
+            dtype, shaped likewise.
+        """
+        output = self._output(self._check_features(X, "X"))
+        if self.activations[-1] == "softmax":
+            return np.asarray(output.argmax(axis=1), dtype=np.int64)
+        answer = output if self._regression else (output > 0.5).astype(np.int64)
+        return answer.reshape(-1) if self.n_outputs == 1 else answer
+
+    def evaluate(self, X: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
+        """Return the loss and the accuracy, or for regression networks r2, over the samples.
+
+        X and y are as for `fit`. The accuracy is the fraction of rows that are right, with several
+        sigmoid outputs those right in every column; r2 is the coefficient of determination.
+        """
+        return self._evaluate(*self._check_data(X, y, "X", "y"))
+
+    def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+        """Return the accuracy, or for regression networks the coefficient of determination."""
+        return self.evaluate(X, y)["r2" if self._regression else "accuracy"]
+
+    def _evaluate(self, X: Array, y: Array) -> dict[str, float]:
+        if self._regression:
+            output = self._output(X)
+            loss = float(np.square(output - y, dtype=np.float64).mean())
+            return {"loss": loss, "r2": r2_score(output, y)}
+        loss, hits = self._measure(X, y)
+        return {"loss": loss, "accuracy": hits / len(X)}
+
+    @property
+    def _regression(self) -> bool:
+        return self.activations[-1] not in CLASSIFIERS
+
+    def _check_features(self, X: npt.ArrayLike, name: str) -> Array:
+        features = checks.check_features(X, self.n_inputs, self.dtype, name)
+        if not self._is_finite(features):
+            checks.check_finite(features, name, self.dtype)
+        return features
+
+    def _check_data(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, X_name: str, y_name: str
+    ) -> tuple[Array, Array]:
+        features = self._check_features(X, X_name)
+        targets = checks.check_targets(
+            y, len(features), self.n_outputs, self.activations[-1], self.dtype, y_name
+        )
+        return features, targets
+
+    # Arithmetic -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _allocate(self) -> None:
+        """Make `_weights` and `_biases`, all zero."""
+
+    @abstractmethod
+    def _train_epoch(
+        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
+    ) -> tuple[float, int]:
+        """Train on every sample once; return the sum of the losses and the hits met on the way.
+
+        `report` is called a few times a second. A loss that is not finite ends the epoch with
+        ArithmeticError.
+        """
+
+    @abstractmethod
+    def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
+        """Return the loss and its gradients for the weights and the biases."""
+
+    @abstractmethod
+    def _output(self, X: Array) -> Array:
+        """Return the network's output, activation included, (n, n_outputs)."""
+
+    @abstractmethod
+    def _measure(self, X: Array, y: Array) -> tuple[float, int]:
+        """Return the mean loss and the hits over the samples."""
+
+    @abstractmethod
+    def _is_finite(self, array: Array) -> bool:
+        """Return whether all elements are finite once cast to the network's dtype."""

@@ -1,0 +1,140 @@
+"""Networks as safetensors files.
+
+The tensors are "<layer>.weight" (inputs, outputs) and "<layer>.bias" (outputs,), layers counted
+from 0. The metadata holds "fastmlp", the version of this layout, and "network", a JSON object
+with what the constructor takes and what training has left behind.
+"""
+
+import json
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import checks
+from ..initializers import check_init
+from .atomic import replace_file
+
+if TYPE_CHECKING:
+    from ..mlp import MLP
+
+FORMAT = "1"
+"""Version of the layout of the file."""
+
+ATTRIBUTES = {
+    "layers",
+    "activations",
+    "init",
+    "dtype",
+    "seed",
+    "epochs_trained",
+    "trained_on",
+}
+"""What the description of a network holds, under the names of `MLP`'s attributes."""
+
+TENSOR_DTYPES = {"float32": "F32", "float64": "F64"}
+"""Names that safetensors gives the dtypes."""
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "models are saved and loaded with the library safetensors: pip install 'fastmlp[io]'"
+        ) from error
+    return safetensors
+
+
+def save_model(net: "MLP", path: str | os.PathLike[str]) -> None:
+    """Write a network to a safetensors file, replacing an earlier one as a whole."""
+    tensors = {}
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        tensors[f"{layer}.weight"] = np.ascontiguousarray(weight)
+        tensors[f"{layer}.bias"] = bias
+    network = {name: getattr(net, name) for name in sorted(ATTRIBUTES)}
+    network["dtype"] = net.dtype.name
+    metadata = {"fastmlp": FORMAT, "network": json.dumps(network)}
+    replace_file(path, _safetensors().numpy.save(tensors, metadata))
+
+
+def load_model(path: str | os.PathLike[str]) -> "MLP":
+    """Read a network that `MLP.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged, of another kind, or does not hold what it declares; the message
+        begins with the path. Nothing is allocated by the file's word alone.
+    """
+    from ..mlp import MLP
+
+    safetensors = _safetensors()
+    with open(path, "rb"):
+        pass  # a missing or unreadable file, or a folder, is reported as Python reports it
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            attributes = _attributes(file.metadata() or {})
+            _check_tensors(file, attributes)
+            layers = range(len(attributes["activations"]))
+            weights = [file.get_tensor(f"{layer}.weight") for layer in layers]
+            biases = [file.get_tensor(f"{layer}.bias") for layer in layers]
+        if not all(np.isfinite(array).all() for array in weights + biases):
+            raise ValueError("it holds weights that are not finite")
+    except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a usable fastmlp model: {error}") from error
+    net = MLP.__new__(MLP)
+    net.__setstate__({"attributes": attributes, "weights": weights, "biases": biases})
+    return net
+
+
+def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
+    """Return a network's attributes from a file's metadata, each checked."""
+    if "fastmlp" not in metadata or "network" not in metadata:
+        raise ValueError("its metadata does not describe a network of fastmlp")
+    if metadata["fastmlp"] != FORMAT:
+        raise ValueError(
+            f"it has layout {metadata['fastmlp']!r}, this version reads {FORMAT!r}: "
+            f"a newer fastmlp may have written it"
+        )
+    network = json.loads(metadata["network"])
+    if not isinstance(network, dict) or network.keys() != ATTRIBUTES:
+        raise ValueError(f"its description must have the entries {', '.join(sorted(ATTRIBUTES))}")
+    layers = checks.check_layers(network["layers"])
+    epochs_trained = checks.check_int(network["epochs_trained"], "epochs_trained")
+    if not 0 <= epochs_trained < 2**64:
+        raise ValueError(f"epochs_trained is {epochs_trained}")
+    trained_on = network["trained_on"]
+    if trained_on not in (None, "uint8", "float32", "float64"):
+        raise ValueError(f"trained_on is {trained_on!r}")
+    return {
+        "layers": layers,
+        "activations": checks.check_activations(network["activations"], layers),
+        "init": check_init(network["init"]),
+        "dtype": checks.check_dtype(network["dtype"]),
+        "seed": checks.check_seed(network["seed"]),
+        "epochs_trained": epochs_trained,
+        "trained_on": trained_on,
+        "history": None,
+    }
+
+
+def _check_tensors(file: Any, attributes: dict[str, Any]) -> None:
+    """Raise ValueError unless the file's tensors are those of the network, before reading any."""
+    code = TENSOR_DTYPES[attributes["dtype"].name]
+    expected = {}
+    for layer, shape in enumerate(pairwise(attributes["layers"])):
+        expected[f"{layer}.weight"] = shape
+        expected[f"{layer}.bias"] = shape[1:]
+    names = set(file.keys())
+    if names != expected.keys():
+        wrong = ", ".join(sorted(names ^ expected.keys())[:5])
+        raise ValueError(f"its tensors are not those of the network it describes: {wrong}")
+    for name, shape in expected.items():
+        tensor = file.get_slice(name)
+        found = tuple(tensor.get_shape()), tensor.get_dtype()
+        if found != (shape, code):
+            raise ValueError(f"tensor {name} is {found[0]} of {found[1]}, not {shape} of {code}")

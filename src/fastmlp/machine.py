@@ -1,0 +1,81 @@
+"""The kernels and threads in use, and what the package was built with."""
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .checks import check_positive_int
+
+
+def available_isas() -> tuple[str, ...]:
+    """Return the names of the instruction sets this machine can run, best first."""
+    return _core.available_isas()
+
+
+def get_isa() -> str:
+    """Return the name of the instruction set in use."""
+    return _core.get_isa()
+
+
+def set_isa(name: str) -> None:
+    """Use the kernels of one instruction set, one of `available_isas()`, from now on.
+
+    The environment variable FASTMLP_ISA does the same at import. Results differ between
+    instruction sets by rounding. Not to be called while another thread computes.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    if name not in available_isas():
+        known = ", ".join(available_isas())
+        raise ValueError(f"name is {name!r}: this machine can run {known}")
+    _core.set_isa(name)
+
+
+def set_isa_from_environment() -> None:
+    """Apply FASTMLP_ISA, if it is set and not empty."""
+    name = os.environ.get("FASTMLP_ISA")
+    if name and name not in available_isas():
+        known = ", ".join(available_isas())
+        raise ImportError(f"FASTMLP_ISA is {name!r}: this machine can run {known}")
+    if name:
+        _core.set_isa(name)
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call made now may use."""
+    return _core.get_num_threads()
+
+
+def set_num_threads(n: int | None) -> None:
+    """Use at most n threads a call; None goes back to OpenMP's own number.
+
+    OpenMP's number comes from OMP_NUM_THREADS or the cores at hand. Limits that are set through
+    threadpoolctl hold on top of n. The number of threads never changes a result.
+    """
+    _core.set_num_threads(0 if n is None else min(check_positive_int(n, "n"), 2**15))
+
+
+def config() -> dict[str, Any]:
+    """Return versions, instruction sets, threads and compiler as a dictionary."""
+    from . import __version__
+
+    return {
+        "version": __version__,
+        "isa": get_isa(),
+        "available_isas": list(available_isas()),
+        "threads": get_num_threads(),
+        "compiler": _core.compiler(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def show_config() -> None:
+    """Print what `config` returns."""
+    for name, value in config().items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        print(f"{name + ':':<16}{text}")

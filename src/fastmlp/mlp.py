@@ -1,0 +1,119 @@
+"""The multi-layer perceptron, computed by the C engine."""
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .base import BaseMLP, Report
+from .ops import ACTIVATION_CODES
+
+Array = npt.NDArray[Any]
+
+POLL_SECONDS = 0.1
+"""How often, within an epoch, Ctrl-C is looked for and progress reported."""
+
+
+def aligned_empty(size: int, dtype: npt.DTypeLike) -> Array:
+    """Return an uninitialized vector that starts on a boundary of the core's alignment."""
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.empty(size * itemsize + _core.ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _core.ALIGNMENT
+    return memory[start : start + size * itemsize].view(dtype)
+
+
+class MLP(BaseMLP):
+    __doc__ = BaseMLP.__doc__
+
+    def _allocate(self) -> None:
+        fan_ins, fan_outs = self.layers[:-1], self.layers[1:]
+        codes = [ACTIVATION_CODES[name] for name in self.activations]
+        self._double = self.dtype == np.float64
+        self._plan = _core.Network(self._double, list(zip(fan_ins, fan_outs, codes, strict=True)))
+        self._parameters = aligned_empty(self._plan.n_parameters, self.dtype)
+        self._parameters[:] = 0
+        self._weights, self._biases = self._views(self._parameters)
+
+    def _views(self, buffer: Array) -> tuple[list[Array], list[Array]]:
+        """Return each layer's weights and biases in a buffer laid out as the parameters."""
+        weights, biases = [], []
+        for layer, (fan_in, fan_out) in enumerate(
+            zip(self.layers[:-1], self.layers[1:], strict=True)
+        ):
+            weight, stride, bias = self._plan.layout(layer)
+            rows = buffer[weight : weight + fan_in * stride].reshape(fan_in, stride)
+            weights.append(rows[:, :fan_out])
+            biases.append(buffer[bias : bias + fan_out])
+        return weights, biases
+
+    def _train_epoch(
+        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
+    ) -> tuple[float, int]:
+        batch_size = min(batch_size, len(X))
+        workspace = aligned_empty(self._plan.training_workspace(len(X), batch_size), np.uint8)
+        loss, hits, _ = self._plan.train_epoch(
+            self._parameters,
+            X,
+            y,
+            batch_size,
+            lr,
+            shuffle,
+            self.seed,
+            self.epochs_trained,
+            workspace,
+            report,
+            POLL_SECONDS,
+        )
+        return loss, hits
+
+    def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
+        workspace = aligned_empty(self._plan.training_workspace(len(X), len(X)), np.uint8)
+        gradient = np.empty_like(self._parameters)
+        loss, _, samples = self._plan.gradient(self._parameters, X, y, gradient, workspace)
+        return loss / samples, *self._views(gradient)
+
+    def _output(self, X: Array) -> Array:
+        output = np.empty((len(X), self.n_outputs), self.dtype)
+        self._plan.predict(self._parameters, X, output, self._inference_workspace(len(X)))
+        return output
+
+    def _measure(self, X: Array, y: Array) -> tuple[float, int]:
+        loss, hits, samples = self._plan.evaluate(
+            self._parameters, X, y, self._inference_workspace(len(X))
+        )
+        return loss / samples, hits
+
+    def _inference_workspace(self, n_samples: int) -> Array:
+        # Each call has its own, so that threads can predict with one network at the same time.
+        return aligned_empty(self._plan.inference_workspace(n_samples), np.uint8)
+
+    def _is_finite(self, array: Array) -> bool:
+        return array.dtype == np.uint8 or _core.all_finite(array, self._double)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copy and pickle keep: everything but the plan and the raw buffers."""
+        state = self.__dict__.copy()
+        for name in ("_plan", "_parameters", "_weights", "_biases"):
+            del state[name]
+        weights = [np.ascontiguousarray(w) for w in self._weights]
+        return {"attributes": state, "weights": weights, "biases": [b.copy() for b in self._biases]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the network from what `__getstate__` returned."""
+        self.__dict__.update(state["attributes"])
+        self._allocate()
+        saved = (*state["weights"], *state["biases"])
+        for parameter, values in zip((*self._weights, *self._biases), saved, strict=True):
+            parameter[...] = values
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file that `fastmlp.load` reads.
+
+        The file is replaced as a whole: after a crash in the middle the earlier one is still
+        there. Needs the library `safetensors`.
+        """
+        from .io import save_model
+
+        save_model(self, path)
