@@ -13,7 +13,6 @@
  * given up, as there may be fewer cores than threads. */
 typedef struct {
     atomic_size_t arrived, generation;
-    size_t threads;
 } barrier;
 
 enum { SPINS = 4000 };
@@ -27,13 +26,13 @@ static void relax(void)
 #endif
 }
 
-static void meet(barrier *b)
+static void meet(barrier *b, size_t threads)
 {
-    if (b->threads == 1) {
+    if (threads == 1) {
         return;
     }
     const size_t generation = atomic_load_explicit(&b->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) + 1 == b->threads) {
+    if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) + 1 == threads) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         atomic_fetch_add_explicit(&b->generation, 1, memory_order_acq_rel);
         return;
@@ -85,22 +84,23 @@ static void account(epoch *e, size_t count)
     }
 }
 
-static void train(epoch *e, size_t part, size_t parts)
+static void train(void *context, size_t part, size_t parts)
 {
+    epoch *e = context;
     const size_t batch = e->options->batch_size;
     fm_step_transpose(&e->step, part, parts);
-    meet(&e->barrier);
+    meet(&e->barrier, parts);
     for (size_t first = 0; first < e->n_samples && !e->status; first += batch) {
         const size_t count = fm_min(batch, e->n_samples - first);
         fm_step_rows(&e->step, first, count, fm_step_share(&e->step, count, part, parts));
-        meet(&e->barrier);
+        meet(&e->barrier, parts);
         fm_step_gradient(&e->step, count, FM_GEMM_ADD_SCALED, -e->options->lr, e->parameters, part,
                          parts);
         fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
             account(e, count);
         }
-        meet(&e->barrier);
+        meet(&e->barrier, parts);
     }
 }
 
@@ -150,19 +150,26 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     }
 
     const int threads = threads_of(network, fm_min(options->batch_size, x->rows));
-    if (threads == 1) {
-        e.barrier.threads = 1;
-        train(&e, 0, 1);
-    } else {
-#pragma omp parallel num_threads(threads)
-        {
-#pragma omp single
-            e.barrier.threads = (size_t)omp_get_num_threads();
-            train(&e, (size_t)omp_get_thread_num(), e.barrier.threads);
-        }
-    }
+    fm_in_parallel(threads, train, &e);
     *totals = e.totals;
     return e.status;
+}
+
+typedef struct {
+    fm_step step;
+    size_t count;
+    void *gradient;
+    barrier barrier;
+} batch_gradient;
+
+static void gradient_part(void *context, size_t part, size_t parts)
+{
+    batch_gradient *b = context;
+    fm_step_transpose(&b->step, part, parts);
+    meet(&b->barrier, parts);
+    fm_step_rows(&b->step, 0, b->count, fm_step_share(&b->step, b->count, part, parts));
+    meet(&b->barrier, parts);
+    fm_step_gradient(&b->step, b->count, FM_GEMM_STORE, 1, b->gradient, part, parts);
 }
 
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
@@ -174,35 +181,23 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
         return status;
     }
     const size_t count = x->rows;
-    fm_step step = {0};
-    size_t *order;
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
         fm_network_training_workspace(network, count, count) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
-    fm_step_lay_out(network, count, count, workspace, &step, &order);
-    step.network = network;
-    step.kernels = fm_kernels_for(network->dtype);
-    step.parameters = parameters;
-    step.x = x;
-    step.y = y;
-    barrier all = {.threads = 1};
-    const int threads = threads_of(network, count);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-#pragma omp single
-        all.threads = (size_t)omp_get_num_threads();
-        const size_t part = (size_t)omp_get_thread_num(), parts = all.threads;
-        fm_step_transpose(&step, part, parts);
-        meet(&all);
-        fm_step_rows(&step, 0, count, fm_step_share(&step, count, part, parts));
-        meet(&all);
-        fm_step_gradient(&step, count, FM_GEMM_STORE, 1, gradient, part, parts);
-    }
+    batch_gradient b = {.count = count, .gradient = gradient};
+    size_t *order;
+    fm_step_lay_out(network, count, count, workspace, &b.step, &order);
+    b.step.network = network;
+    b.step.kernels = fm_kernels_for(network->dtype);
+    b.step.parameters = parameters;
+    b.step.x = x;
+    b.step.y = y;
+    fm_in_parallel(threads_of(network, count), gradient_part, &b);
     *totals = (fm_totals){0, 0, count};
     for (size_t i = 0; i < count; i++) {
-        totals->loss += step.losses[i];
-        totals->correct += step.correct[i];
+        totals->loss += b.step.losses[i];
+        totals->correct += b.step.correct[i];
     }
     return FM_OK;
 }

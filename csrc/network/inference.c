@@ -1,6 +1,4 @@
 /* Prediction and evaluation: blocks of rows pass through all layers while they are in cache. */
-#include <omp.h>
-
 #include "network.h"
 
 /* Rows that pass through the layers together. */
@@ -47,6 +45,7 @@ typedef struct {
     const fm_targets *y;   /* what they are compared with, or NULL */
     double *losses;
     uint8_t *correct;
+    char *buffers; /* of block_bytes for each thread */
 } inference;
 
 static void evaluate_rows(const inference *f, size_t first, size_t rows, char *logits,
@@ -101,6 +100,17 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
     }
 }
 
+static void run_part(void *context, size_t part, size_t parts)
+{
+    const inference *f = context;
+    const size_t n = f->x->rows;
+    char *buffers = f->buffers + part * block_bytes(f->network, n);
+    const fm_range rows = fm_share(n, BLOCK_ROWS, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
+        run_block(f, i, fm_min(BLOCK_ROWS, rows.end - i), buffers);
+    }
+}
+
 static fm_status run(inference *f, void *workspace, size_t workspace_size)
 {
     const size_t n = f->x->rows, bytes = block_bytes(f->network, n);
@@ -113,15 +123,8 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
                                     (workspace_size - fixed) / bytes);
     f->losses = workspace;
     f->correct = (uint8_t *)workspace + fm_round_up(n * sizeof(double), FM_ALIGNMENT);
-    char *buffers = (char *)workspace + fixed;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        const size_t part = (size_t)omp_get_thread_num(), parts = (size_t)omp_get_num_threads();
-        const fm_range rows = fm_share(n, BLOCK_ROWS, part, parts);
-        for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
-            run_block(f, i, fm_min(BLOCK_ROWS, rows.end - i), buffers + part * bytes);
-        }
-    }
+    f->buffers = (char *)workspace + fixed;
+    fm_in_parallel(threads, run_part, f);
     return FM_OK;
 }
 

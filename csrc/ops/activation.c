@@ -1,6 +1,4 @@
 /* Activations over matrices. */
-#include <omp.h>
-
 #include "ops.h"
 
 /* Floating-point operations an element costs, roughly: what decides on a second thread. */
@@ -38,19 +36,55 @@ static fm_status check(const fm_matrix *in, const fm_matrix *out)
     return FM_OK;
 }
 
-/* A matrix whose rows follow each other without a gap, as rows of CHUNK or fewer elements, so that
- * one long row can be shared out too; else as it is. */
+/* One operand or none, as rows of the elements that a thread takes at a time. A matrix without
+ * gaps is cut into rows of CHUNK elements, so that one long row can be shared out too. */
 typedef struct {
+    const fm_kernels *kernels;
+    fm_activation activation;
     size_t rows, cols, last_cols;
-} grid;
+    fm_matrix in, y, out; /* y: of the backward only */
+} elementwise;
 
-static grid grid_of(size_t rows, size_t cols, int contiguous)
+static elementwise cut(fm_activation activation, fm_matrix in, fm_matrix y, fm_matrix out)
 {
-    if (!contiguous || rows * cols == 0) {
-        return (grid){rows, cols, cols};
+    elementwise e = {fm_kernels_for(in.dtype), activation, in.rows, in.cols, in.cols, in, y, out};
+    const ptrdiff_t cols = (ptrdiff_t)in.cols;
+    const int contiguous = in.stride == cols && y.stride == cols && out.stride == cols;
+    if (contiguous && activation < FM_POINTWISE_ACTIVATIONS && in.rows && in.cols) {
+        const size_t n = in.rows * in.cols;
+        e.rows = (n + CHUNK - 1) / CHUNK;
+        e.cols = CHUNK;
+        e.last_cols = n - (e.rows - 1) * CHUNK;
+        e.in.stride = e.y.stride = e.out.stride = CHUNK;
     }
-    const size_t n = rows * cols, chunks = (n + CHUNK - 1) / CHUNK;
-    return (grid){chunks, CHUNK, n - (chunks - 1) * CHUNK};
+    return e;
+}
+
+static size_t row_length(const elementwise *e, size_t row)
+{
+    return row + 1 < e->rows ? e->cols : e->last_cols;
+}
+
+static void forward_part(void *context, size_t part, size_t parts)
+{
+    const elementwise *e = context;
+    const size_t item = e->kernels->itemsize;
+    const fm_range rows = fm_share(e->rows, 1, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i++) {
+        e->kernels->activation[e->activation](row_length(e, i), fm_row(&e->in, i, item),
+                                              fm_row(&e->out, i, item));
+    }
+}
+
+static void backward_part(void *context, size_t part, size_t parts)
+{
+    const elementwise *e = context;
+    const size_t item = e->kernels->itemsize;
+    const fm_range rows = fm_share(e->rows, 1, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i++) {
+        e->kernels->derivative[e->activation](row_length(e, i), fm_row(&e->in, i, item),
+                                              fm_row(&e->y, i, item), fm_row(&e->out, i, item));
+    }
 }
 
 fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_matrix *out)
@@ -62,21 +96,9 @@ fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_mat
     if (activation < 0 || activation >= FM_ACTIVATIONS) {
         return FM_ERROR_VALUE;
     }
-    const fm_kernels *kernels = fm_kernels_for(z->dtype);
-    const ptrdiff_t cols = (ptrdiff_t)z->cols;
-    const int contiguous =
-        activation < FM_POINTWISE_ACTIVATIONS && z->stride == cols && out->stride == cols;
-    const grid g = grid_of(z->rows, z->cols, contiguous);
-    const ptrdiff_t z_row = contiguous ? CHUNK : z->stride, y_row = contiguous ? CHUNK : out->stride;
-    const double operations =
-        (double)z->rows * (double)z->cols * element_operations[activation];
-    const int threads = fm_threads_for(operations);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (size_t i = 0; i < g.rows; i++) {
-        kernels->activation[activation](i + 1 < g.rows ? g.cols : g.last_cols,
-                                        fm_at(z->data, (ptrdiff_t)i * z_row, kernels->itemsize),
-                                        fm_at(out->data, (ptrdiff_t)i * y_row, kernels->itemsize));
-    }
+    elementwise e = cut(activation, *z, *z, *out);
+    const double elements = (double)z->rows * (double)z->cols;
+    fm_in_parallel(fm_threads_for(elements * element_operations[activation]), forward_part, &e);
     return FM_OK;
 }
 
@@ -93,20 +115,7 @@ fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, co
     if (activation < 0 || activation >= FM_POINTWISE_ACTIVATIONS) {
         return FM_ERROR_VALUE;
     }
-    const fm_kernels *kernels = fm_kernels_for(dy->dtype);
-    const size_t item = kernels->itemsize;
-    const ptrdiff_t cols = (ptrdiff_t)dy->cols;
-    const int contiguous = dy->stride == cols && y->stride == cols && out->stride == cols;
-    const grid g = grid_of(dy->rows, dy->cols, contiguous);
-    const int threads = fm_threads_for(2.0 * (double)dy->rows * (double)dy->cols);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (size_t i = 0; i < g.rows; i++) {
-        const ptrdiff_t row = (ptrdiff_t)i;
-        kernels->derivative[activation](
-            i + 1 < g.rows ? g.cols : g.last_cols,
-            fm_at(dy->data, row * (contiguous ? CHUNK : dy->stride), item),
-            fm_at(y->data, row * (contiguous ? CHUNK : y->stride), item),
-            fm_at(out->data, row * (contiguous ? CHUNK : out->stride), item));
-    }
+    elementwise e = cut(activation, *dy, *y, *out);
+    fm_in_parallel(fm_threads_for(2.0 * (double)dy->rows * (double)dy->cols), backward_part, &e);
     return FM_OK;
 }

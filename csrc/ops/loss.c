@@ -1,5 +1,4 @@
 /* Losses over a batch. */
-#include <omp.h>
 #include <stdlib.h>
 
 #include "ops.h"
@@ -61,6 +60,26 @@ double fm_loss_row(const fm_kernels *kernels, fm_loss loss, size_t n, const void
     }
 }
 
+typedef struct {
+    const fm_kernels *kernels;
+    fm_loss loss;
+    const fm_matrix *predictions, *gradient;
+    const fm_targets *targets;
+    double *losses;
+} batch_loss;
+
+static void loss_part(void *context, size_t part, size_t parts)
+{
+    const batch_loss *b = context;
+    const size_t item = b->kernels->itemsize, count = b->predictions->rows;
+    const fm_range rows = fm_share(count, 1, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i++) {
+        b->losses[i] = fm_loss_row(b->kernels, b->loss, b->predictions->cols,
+                                   fm_row(b->predictions, i, item), b->targets, i,
+                                   1.0 / (double)count, fm_row(b->gradient, i, item), NULL);
+    }
+}
+
 fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_targets *targets,
                            double *mean, const fm_matrix *gradient)
 {
@@ -83,14 +102,9 @@ fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_
     if (!losses) {
         return FM_ERROR_MEMORY;
     }
-    const fm_kernels *kernels = fm_kernels_for(predictions->dtype);
-    const int threads = fm_threads_for(20.0 * (double)count * (double)n);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (size_t i = 0; i < count; i++) {
-        losses[i] = fm_loss_row(kernels, loss, n, fm_row(predictions, i, kernels->itemsize),
-                                targets, i, 1.0 / (double)count,
-                                fm_row(gradient, i, kernels->itemsize), NULL);
-    }
+    batch_loss b = {fm_kernels_for(predictions->dtype), loss, predictions, gradient, targets,
+                    losses};
+    fm_in_parallel(fm_threads_for(20.0 * (double)count * (double)n), loss_part, &b);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
         sum += losses[i];

@@ -4,7 +4,6 @@
  * b is transposed or large, each thread copies kc x nr panels of it into its own buffer, so that
  * the kernel reads b contiguously and from the cache; the chain of an element then goes on from
  * one block of k to the next in c itself, and its bits are those of the unblocked product. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +20,8 @@ typedef struct {
     const fm_kernels *kernels;
     fm_gemm gemm;
     int transpose_b, pack;
+    char *buffers; /* one of buffer_bytes for each thread */
+    size_t buffer_bytes;
 } product;
 
 static void *b_at(const product *p, size_t depth, size_t column)
@@ -93,9 +94,9 @@ static void packed_part(const product *p, fm_range rows, fm_range columns, void 
     }
 }
 
-static void run_part(const product *p, size_t part, size_t parts, char *buffers,
-                     size_t buffer_bytes)
+static void run_part(void *context, size_t part, size_t parts)
 {
+    const product *p = context;
     const size_t m = p->gemm.m, n = p->gemm.n;
     fm_range rows = {0, m}, columns = {0, n};
     if (n > m) {
@@ -107,7 +108,7 @@ static void run_part(const product *p, size_t part, size_t parts, char *buffers,
         return;
     }
     if (p->pack) {
-        packed_part(p, rows, columns, buffers + part * buffer_bytes);
+        packed_part(p, rows, columns, p->buffers + part * p->buffer_bytes);
     } else {
         const fm_gemm g = block(p, rows.begin, rows.end - rows.begin, columns.begin,
                                 columns.end - columns.begin, 0, p->gemm.k);
@@ -124,23 +125,16 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
     const int large = (double)gemm->n * (double)gemm->k * (double)item > PACK_BYTES;
     p.pack = transpose_b || (large && gemm->m > 2 * kernels->mr);
 
-    char *buffers = NULL;
-    const size_t panels = fm_min(PANELS, (gemm->n + kernels->nr - 1) / kernels->nr);
-    const size_t buffer_bytes = fm_round_up(panels * kernels->nr * kernels->kc * item, 64);
     if (p.pack) {
-        buffers = aligned_alloc(64, threads * buffer_bytes);
-        if (!buffers) {
+        const size_t panels = fm_min(PANELS, (gemm->n + kernels->nr - 1) / kernels->nr);
+        p.buffer_bytes = fm_round_up(panels * kernels->nr * kernels->kc * item, 64);
+        p.buffers = aligned_alloc(64, threads * p.buffer_bytes);
+        if (!p.buffers) {
             return FM_ERROR_MEMORY;
         }
     }
-    if (threads == 1) {
-        run_part(&p, 0, 1, buffers, buffer_bytes);
-    } else {
-#pragma omp parallel num_threads((int)threads)
-        run_part(&p, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads(), buffers,
-                 buffer_bytes);
-    }
-    free(buffers);
+    fm_in_parallel((int)threads, run_part, &p);
+    free(p.buffers);
     return FM_OK;
 }
 

@@ -49,6 +49,11 @@ static inline int fm_is_writable(const fm_matrix *x)
     return x->stride >= (ptrdiff_t)x->cols || (x->rows <= 1 && x->stride >= 0);
 }
 
+/* Call `run` for every part of a team of up to `threads`; the caller's thread is part 0. One thread
+ * means a plain call, with no parallel region at all. */
+typedef void (*fm_part)(void *context, size_t part, size_t parts);
+void fm_in_parallel(int threads, fm_part run, void *context);
+
 /* One whole product, packed and split over threads as its size asks. The arguments are those of
  * the gemm kernel; with transpose_b, b is (n, k) with rows of stride b_row. */
 fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpose_b);
