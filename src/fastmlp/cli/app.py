@@ -1,0 +1,275 @@
+"""The commands, their options and what each of them may be.
+
+Heavy modules are imported inside the commands, so that `fastmlp --help` is quick.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import error
+
+app = typer.Typer(
+    name="fastmlp",
+    help="Train and use multi-layer perceptrons on the CPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Activation(StrEnum):
+    """What a hidden layer can have."""
+
+    RELU = "relu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    IDENTITY = "identity"
+
+
+class Precision(StrEnum):
+    """What a network can compute in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what a user can cause into one message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        error("interrupted")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise  # typer ends quietly when the reader of the output has gone
+    except MemoryError as problem:
+        error(f"not enough memory. {problem}".strip())
+        raise typer.Exit(1) from None
+    except OSError as problem:
+        if problem.strerror and problem.filename is not None:
+            error(f"{problem.filename}: {problem.strerror}")
+        else:
+            error(str(problem))
+        raise typer.Exit(1) from None
+    except (ArithmeticError, ImportError, ValueError) as problem:
+        error(str(problem))
+        raise typer.Exit(1) from None
+
+
+def _parse_layers(text: str) -> tuple[int, ...]:
+    if not text.strip():
+        return ()
+    try:
+        widths = tuple(int(width) for width in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of widths such as 128,64,32", param_hint="'--layers'"
+        ) from None
+    if min(widths) < 1:
+        raise typer.BadParameter(
+            f"{min(widths)} is not a width of 1 or more", param_hint="'--layers'"
+        )
+    return widths
+
+
+def _parse_init(text: str) -> str | float:
+    try:
+        deviation = float(text)
+    except ValueError:
+        name = text.lower()
+        if name in ("he", "glorot", "lecun"):
+            return name
+    else:
+        if math.isfinite(deviation) and deviation > 0:
+            return deviation
+    raise typer.BadParameter(
+        f"{text!r} is neither he, glorot, lecun nor a positive number", param_hint="'--init'"
+    )
+
+
+def _positive(value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} is not a positive number")
+    return value
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**64:
+        raise typer.BadParameter(f"{value} is not in [0, 2**64)")
+    return value
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import fastmlp
+
+        typer.echo(f"fastmlp {fastmlp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fastmlp(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+DATA_HELP = "digits, mnist, a .csv, .csv.gz or .npz file, or a folder of IDX files."
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(metavar="NAME|PATH", help=DATA_HELP)] = "digits",
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="File with the test rows of a --data file. "
+            "Without it every fifth row of --data is held out.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str, typer.Option(metavar="N,N,...", help='Widths of the hidden layers; "" for none.')
+    ] = "128,64,32",
+    activation: Annotated[
+        Activation,
+        typer.Option(
+            case_sensitive=False,
+            metavar="NAME",
+            help=f"Of the hidden layers: {', '.join(Activation)}.",
+        ),
+    ] = Activation.RELU,
+    init: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|NUMBER",
+            help="Initial weights: he, glorot, lecun, or a standard deviation.",
+        ),
+    ] = "he",
+    dtype: Annotated[
+        Precision,
+        typer.Option(case_sensitive=False, metavar="NAME", help="Precision: float32 or float64."),
+    ] = Precision.FLOAT32,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Passes over the data.",
+            show_default="20; 100 below 10,000 training rows",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rows of a training step.")
+    ] = 32,
+    lr: Annotated[
+        float,
+        typer.Option("--lr", metavar="NUMBER", callback=_positive, help="Learning rate of SGD."),
+    ] = 0.01,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", callback=_seed, help="Of the initial weights and the shuffling."),
+    ] = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Threads to use; the result does not depend on it.",
+            show_default="all",
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where model.safetensors, history.json and curves.png go; "
+            "those of an earlier run are replaced.",
+        ),
+    ] = Path("fastmlp-run"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train a network; write it, its history and a picture of it to a folder.
+
+    Whole labels are classes, numbered from 0; others are the targets of a regression.
+
+    Ctrl-C stops the training and keeps what was learned.
+    """
+    hidden = _parse_layers(layers)
+    initializer = _parse_init(init)
+    with _reported():
+        from .training import Settings, run
+
+        settings = Settings(
+            data=data,
+            test=test,
+            hidden=hidden,
+            activation=activation.value,
+            init=initializer,
+            dtype=dtype.value,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            threads=threads,
+            out=out,
+            quiet=quiet,
+        )
+        if not run(settings):
+            raise typer.Exit(130)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .safetensors file of train.")],
+    data: Annotated[str, typer.Option(metavar="NAME|PATH", help=DATA_HELP)] = "digits",
+    confusion: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Write the confusion matrix as a picture to this file."),
+    ] = None,
+) -> None:
+    """Measure a network on the test part of a data set, or on all rows of a file.
+
+    Prints loss and accuracy, then precision, recall and support of each class.
+    """
+    with _reported():
+        from .usage import evaluate_model
+
+        evaluate_model(model, data, confusion)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .safetensors file of train.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rows, .csv or .npz.")],
+) -> None:
+    """Print the predicted label of each row and its probability, as CSV.
+
+    The columns are row,label,probability, with rows counted from 0; row,value for a regression.
+    """
+    with _reported():
+        from .usage import predict_rows
+
+        predict_rows(model, file)
+
+
+@app.command()
+def info() -> None:
+    """Show the version, the instruction set, the threads and the build."""
+    with _reported():
+        from .usage import show_info
+
+        show_info()

@@ -1,0 +1,277 @@
+"""`fastmlp train`: data, network, fit, and the three files it leaves."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import fastmlp as fm
+
+from .console import line, output, percent
+from .files import write_figure, write_text
+from .progress import Reporter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MODEL, HISTORY, CURVES = "model.safetensors", "history.json", "curves.png"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of `fastmlp train`; None where the data or the machine decide."""
+
+    data: str
+    test: Path | None
+    hidden: tuple[int, ...]
+    activation: str
+    init: str | float
+    dtype: str
+    epochs: int | None
+    batch_size: int
+    lr: float
+    seed: int
+    threads: int | None
+    out: Path
+    quiet: bool
+
+
+def run(settings: Settings) -> bool:
+    """Train as the settings say, and write the results.
+
+    Returns
+    -------
+    bool
+        Whether all epochs were trained, rather than ended early by Ctrl-C.
+
+    Raises
+    ------
+    ValueError
+        Data or settings that cannot be trained on.
+    OSError
+        Data that cannot be read, or results that cannot be written; the latter is found out
+        before the training starts.
+    ModuleNotFoundError
+        A library that writes the results is missing.
+    DivergenceError
+        The loss was not finite. Nothing is written then.
+    """
+    _require_libraries()
+    if settings.threads is not None:
+        fm.set_num_threads(settings.threads)
+    dataset = fm.data.load(settings.data, test=settings.test)
+    epochs = settings.epochs or (100 if len(dataset.X_train) < 10_000 else 20)
+    settings = replace(settings, epochs=epochs)
+    net = build(settings, dataset)
+    prepare_folder(settings.out)
+    console = Console(quiet=True) if settings.quiet else output()
+    _introduce(console, settings, dataset, net)
+
+    interrupted = False
+    started = time.perf_counter()
+    try:
+        with Reporter(console) as reporter:
+            history = net.fit(
+                dataset.X_train,
+                dataset.y_train,
+                epochs=epochs,
+                batch_size=settings.batch_size,
+                lr=settings.lr,
+                validation_data=(dataset.X_test, dataset.y_test),
+                callbacks=[reporter],
+            )
+    except KeyboardInterrupt:
+        if net.history is None:
+            raise
+        history, interrupted = net.history, True
+    seconds = time.perf_counter() - started
+
+    net.save(settings.out / MODEL)
+    final = {
+        "train": net.evaluate(dataset.X_train, dataset.y_train),
+        "test": net.evaluate(dataset.X_test, dataset.y_test),
+    }
+    record = _record(settings, dataset, net)
+    record |= {
+        "interrupted": interrupted,
+        "seconds": seconds,
+        "final": final,
+        "history": history.to_dict(),
+    }
+    write_text(settings.out / HISTORY, json.dumps(_finite(record), indent=2) + "\n")
+    written = [MODEL, HISTORY]
+    if history.loss:
+        write_figure(settings.out / CURVES, _picture(settings, net, history))
+        written.append(CURVES)
+    else:
+        with suppress(FileNotFoundError):
+            (settings.out / CURVES).unlink()
+
+    if interrupted:
+        done = f"{len(history)} of {epochs} epochs"
+        line(console, f"Interrupted after {done}; what was learned is kept.")
+    else:
+        line(console, f"Trained in {seconds:.1f} s.")
+    _conclude(console, history, final)
+    line(console, f"Wrote {', '.join(written)} to {settings.out}")
+    return not interrupted
+
+
+def _require_libraries() -> None:
+    """Find out before the training that its results can be written."""
+    for library, product in (("safetensors", MODEL), ("matplotlib", CURVES)):
+        if find_spec(library) is None:
+            raise ModuleNotFoundError(
+                f"{product} needs {library}: pip install 'fastmlp[cli]'", name=library
+            )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create the folder of results, and make sure that they can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        raise FileExistsError(f"--out: {folder} is a file, not a folder") from None
+    except OSError as problem:
+        raise OSError(f"--out: cannot write to {folder}: {problem.strerror}") from None
+    for name in (MODEL, HISTORY, CURVES):
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"--out: {folder / name} is a folder, no file can replace it")
+
+
+def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":
+    """Make the network whose input and output fit the data."""
+    width, output_activation = _head(dataset)
+    return fm.MLP(
+        [dataset.X_train.shape[1], *settings.hidden, width],
+        [settings.activation] * len(settings.hidden) + [output_activation],
+        init=settings.init,
+        dtype=settings.dtype,
+        seed=settings.seed,
+    )
+
+
+def _head(dataset: "fm.data.Dataset") -> tuple[int, str]:
+    """Width and activation of the output layer that the labels ask for."""
+    train, test = dataset.y_train, dataset.y_test
+    if train.ndim == 2:
+        shares = all(_are_shares(labels) for labels in (train, test))
+        return train.shape[1], "softmax" if shares else "identity"
+    if train.dtype.kind == "f":
+        return 1, "identity"
+    lowest = int(min(train.min(), test.min()))
+    n_classes = int(max(train.max(), test.max())) + 1
+    if lowest < 0:
+        raise ValueError(f"--data: classes are numbered from 0, one label is {lowest}")
+    if n_classes > len(train):
+        raise ValueError(
+            f"--data: classes are numbered from 0 without gaps, yet one label is {n_classes - 1} "
+            f"though there are only {len(train):,} training rows"
+        )
+    return n_classes, "softmax"
+
+
+def _are_shares(labels: NDArray[Any]) -> bool:
+    """Whether every row holds the probabilities of the classes, one-hot rows included."""
+    return bool((labels >= 0).all() and np.allclose(labels.sum(axis=1), 1, atol=1e-3))
+
+
+def _introduce(
+    console: Console, settings: Settings, dataset: "fm.data.Dataset", net: "fm.MLP"
+) -> None:
+    rows = f"{len(dataset.X_train):,} training and {len(dataset.X_test):,} test rows"
+    threads = fm.get_num_threads()
+    line(console, f"Data     {settings.data}: {rows} of {net.n_inputs:,} features")
+    line(
+        console,
+        f"Network  {_widths(net)}, {settings.activation} and {net.activations[-1]}, "
+        f"{net.n_parameters:,} parameters",
+    )
+    line(
+        console,
+        f"Compute  {net.dtype.name}, {fm.get_isa()}, {threads} thread{'s'[: threads != 1]}",
+    )
+
+
+def _conclude(
+    console: Console, history: "fm.History", final: Mapping[str, Mapping[str, float]]
+) -> None:
+    names = {"loss": "loss", "accuracy": "accuracy", "r2": "R2"}
+    table = Table.grid(padding=(0, 3))
+    table.add_column()
+    measures = list(final["train"])
+    for _ in measures:
+        table.add_column(justify="right")
+    table.add_row("", *(names[measure] for measure in measures), style="dim")
+    for part, values in final.items():
+        cells = [
+            percent(value) if measure == "accuracy" else f"{value:.4g}"
+            for measure, value in values.items()
+        ]
+        table.add_row(part, *cells)
+    console.print(table)
+    if history.val_accuracy:
+        best = max(history.val_accuracy)
+        epoch = history.val_accuracy.index(best) + 1
+        line(console, f"Best test accuracy {percent(best)}, in epoch {epoch}.")
+
+
+def _widths(net: "fm.MLP") -> str:
+    return "-".join(str(width) for width in net.layers)
+
+
+def _record(settings: Settings, dataset: "fm.data.Dataset", net: "fm.MLP") -> dict[str, Any]:
+    """Return what history.json says of how the network was trained."""
+    options = asdict(settings)
+    for name in ("out", "quiet"):
+        del options[name]
+    options["test"] = None if settings.test is None else str(settings.test)
+    options["threads"] = fm.get_num_threads()
+    return {
+        "fastmlp": fm.__version__,
+        "settings": options,
+        "data": {
+            "train_rows": len(dataset.X_train),
+            "test_rows": len(dataset.X_test),
+            "features": net.n_inputs,
+        },
+        "network": {
+            "layers": list(net.layers),
+            "activations": list(net.activations),
+            "parameters": net.n_parameters,
+        },
+        "isa": fm.get_isa(),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for, a loss that is NaN or infinite, by None."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _picture(settings: Settings, net: "fm.MLP", history: "fm.History") -> "Figure":
+    from fastmlp.plot import training_curves
+
+    title = (
+        f"{_widths(net)} on {Path(settings.data).name}  \N{MIDDLE DOT}  "
+        f"batch {settings.batch_size}  \N{MIDDLE DOT}  learning rate {settings.lr:g}"
+    )
+    return training_curves(history, title=title)

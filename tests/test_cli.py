@@ -1,0 +1,620 @@
+"""The command `fastmlp`: in this process through typer's runner, and as a process of its own."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+from rich.console import Console
+from typer.testing import CliRunner
+
+import fastmlp as fm
+from fastmlp.cli.app import app
+from fastmlp.cli.console import clock, percent
+from fastmlp.cli.progress import Reporter
+
+PNG = b"\x89PNG\r\n\x1a\n"
+RESULTS = {"model.safetensors", "history.json", "curves.png"}
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Each test runs in an empty folder, with plain output, and gives the threads back."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "FASTMLP_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    threads = fm.get_num_threads()
+    yield
+    fm.set_num_threads(threads)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def told(result):
+    """What a command said, without colors, frames and line ends."""
+    return " ".join(re.sub(r"[│╭╮╰╯─|+]", " ", ANSI.sub("", result.output)).split())
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastmlp", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def write_table(path, X, y=None):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for index, row in enumerate(X):
+            writer.writerow([*([] if y is None else [y[index]]), *row])
+    return path
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    """A CSV file of 90 rows: 3 well separated classes, 4 features."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = rng.normal(0, 0.3, (90, 4)) + 2 * np.eye(3, 4)[y]
+    return write_table(tmp_path / "blobs.csv", X.round(4).tolist(), y.tolist())
+
+
+@pytest.fixture
+def slope(tmp_path):
+    """A CSV file of 60 rows: a linear function of 2 features."""
+    X = np.random.default_rng(1).normal(0, 1, (60, 2)).round(4)
+    return write_table(tmp_path / "slope.csv", X.tolist(), (X @ [0.5, -1.25] + 0.1).tolist())
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A network for the blobs."""
+    path = tmp_path / "blobs.safetensors"
+    fm.MLP([4, 8, 3], seed=1).save(path)
+    return path
+
+
+def read_history(folder):
+    return json.loads((folder / "history.json").read_text())
+
+
+class TestTrain:
+    def test_without_options_it_learns_the_digits(self, tmp_path):
+        result = invoke("train")
+        assert result.exit_code == 0, result.output
+        folder = tmp_path / "fastmlp-run"
+        assert {path.name for path in folder.iterdir()} == RESULTS
+        record = read_history(folder)
+        assert record["network"]["layers"] == [64, 128, 64, 32, 10]
+        assert record["network"]["activations"] == ["relu", "relu", "relu", "softmax"]
+        assert record["final"]["test"]["accuracy"] > 0.94
+        assert record["interrupted"] is False
+        assert record["settings"]["epochs"] == len(record["history"]["loss"]) == 100
+        assert (folder / "curves.png").read_bytes().startswith(PNG)
+        data = fm.data.load("digits")
+        loaded = fm.load(folder / "model.safetensors")
+        assert loaded.evaluate(data.X_test, data.y_test) == record["final"]["test"]
+
+    def test_it_is_the_fit_of_the_library(self, blobs, tmp_path):
+        result = invoke(
+            "train", "--data", blobs, "--layers", "7,5", "--activation", "TANH", "--init", "0.1",
+            "--dtype", "float64", "--epochs", 3, "--batch-size", 8, "--lr", 0.05, "--seed", 9,
+            "--threads", 1, "--out", "a/b",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert fm.get_num_threads() == 1
+        data = fm.data.load(blobs)
+        net = fm.MLP([4, 7, 5, 3], ["tanh", "tanh", "softmax"], init=0.1, dtype="float64", seed=9)
+        history = net.fit(
+            data.X_train, data.y_train, epochs=3, batch_size=8, lr=0.05,
+            validation_data=(data.X_test, data.y_test),
+        )  # fmt: skip
+        record = read_history(tmp_path / "a" / "b")
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert record["history"][name] == getattr(history, name)
+        loaded = fm.load(tmp_path / "a" / "b" / "model.safetensors")
+        for ours, theirs in zip(net.weights, loaded.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_a_line_per_epoch_when_no_terminal(self, blobs):
+        result = invoke("train", "--data", blobs, "--epochs", 12, "--lr", 0.05)
+        found = re.findall(
+            r"^epoch +(\d+)/12  loss \d\.\d{4}  train \d+\.\d\d %  test \d+\.\d\d %  "
+            r"[\d,]+ samples/s  \d+:\d\d left$",
+            result.output,
+            flags=re.MULTILINE,
+        )
+        assert found == [str(epoch) for epoch in range(1, 13)]
+        assert "\x1b" not in result.output
+        assert "72 training and 18 test rows of 4 features" in result.output
+
+    def test_quiet(self, blobs):
+        result = invoke("train", "--data", blobs, "--epochs", 2, "--quiet")
+        assert (result.exit_code, result.output) == (0, "")
+
+    def test_no_hidden_layers(self, blobs, tmp_path):
+        assert invoke("train", "--data", blobs, "--epochs", 1, "--layers", "").exit_code == 0
+        assert read_history(tmp_path / "fastmlp-run")["network"]["layers"] == [4, 3]
+
+    def test_own_test_rows(self, blobs, tmp_path):
+        test = write_table(tmp_path / "test.csv", [[2.5, 0.1, 0.2, 0.3]], [0])
+        result = invoke("train", "--data", blobs, "--test", test, "--epochs", 1)
+        assert result.exit_code == 0, result.output
+        assert "90 training and 1 test rows" in result.output
+
+    def test_regression(self, slope, tmp_path):
+        result = invoke("train", "--data", slope, "--layers", "8", "--lr", 0.05, "--epochs", 80)
+        assert result.exit_code == 0, result.output
+        assert "test loss" in result.output
+        record = read_history(tmp_path / "fastmlp-run")
+        assert record["network"]["activations"] == ["relu", "identity"]
+        assert record["final"]["test"]["r2"] > 0.9
+        assert (tmp_path / "fastmlp-run" / "curves.png").read_bytes().startswith(PNG)
+
+    @pytest.mark.parametrize(
+        ("labels", "layers", "output"),
+        [
+            (np.eye(3)[np.arange(30) % 3], [4, 2, 3], "softmax"),
+            (np.linspace(-1, 1, 60).reshape(30, 2), [4, 2, 2], "identity"),
+        ],
+        ids=["one-hot", "two targets"],
+    )
+    def test_labels_with_columns(self, labels, layers, output, tmp_path):
+        X = np.random.default_rng(2).normal(size=(30, 4)).astype(np.float32)
+        np.savez(tmp_path / "rows.npz", X=X, y=labels)
+        result = invoke("train", "--data", "rows.npz", "--layers", 2, "--epochs", 1)
+        assert result.exit_code == 0, result.output
+        network = read_history(tmp_path / "fastmlp-run")["network"]
+        assert (network["layers"], network["activations"][-1]) == (layers, output)
+
+    def test_results_of_an_earlier_run_are_replaced(self, blobs, tmp_path):
+        for epochs in (3, 2):
+            assert invoke("train", "--data", blobs, "--epochs", epochs).exit_code == 0
+        folder = tmp_path / "fastmlp-run"
+        assert len(read_history(folder)["history"]["loss"]) == 2
+        assert {path.name for path in folder.iterdir()} == RESULTS
+
+    def test_divergence_is_told_with_advice(self, tmp_path):
+        result = invoke("train", "--lr", 1e6, "--epochs", 3)
+        assert result.exit_code == 1
+        assert "diverged" in told(result)
+        assert "lr" in told(result)
+        assert not list((tmp_path / "fastmlp-run").iterdir())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--layers", "12,x"], "'12,x' is not a list of widths"),
+            (["--layers", "12,,3"], "is not a list of widths"),
+            (["--layers", "12,0"], "0 is not a width of 1 or more"),
+            (["--layers=-3"], "-3 is not a width"),
+            (["--activation", "softmax"], "'softmax' is not one of"),
+            (["--init", "bogus"], "'bogus' is neither he, glorot, lecun nor a positive number"),
+            (["--init", "-1"], "is neither he"),
+            (["--init", "nan"], "is neither he"),
+            (["--dtype", "float16"], "'float16' is not one of"),
+            (["--epochs", "0"], "'--epochs'"),
+            (["--epochs", "1.5"], "'--epochs'"),
+            (["--batch-size", "0"], "'--batch-size'"),
+            (["--threads", "0"], "'--threads'"),
+            (["--lr", "0"], "0.0 is not a positive number"),
+            (["--lr", "-1"], "-1.0 is not a positive number"),
+            (["--lr", "nan"], "nan is not a positive number"),
+            (["--lr", "inf"], "inf is not a positive number"),
+            (["--lr", "fast"], "'--lr'"),
+            (["--seed", "-1"], "-1 is not in [0, 2**64)"),
+            (["--seed", str(2**64)], "is not in [0, 2**64)"),
+            (["--momentum", "1"], "No such option"),
+            (["extra"], "unexpected extra argument"),
+        ],
+    )
+    def test_wrong_options(self, options, message, tmp_path):
+        result = invoke("train", *options)
+        assert result.exit_code == 2
+        assert message in told(result)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--data", "nowhere.csv"], "nowhere.csv"),
+            (["--data", "ragged.csv"], "ragged.csv"),
+            (["--data", "words.csv"], "words.csv"),
+            (["--data", "empty.csv"], "empty.csv"),
+            (["--data", "negative.csv"], "classes are numbered from 0, one label is -1"),
+            (["--data", "gap.csv"], "one label is 5000 though there are only 8 training rows"),
+            (["--data", "digits", "--test", "gap.csv"], "brings its own test part"),
+            (["--data", "gap.csv", "--test", "nowhere.csv"], "nowhere.csv"),
+            (["--layers", "10000000,10000000"], "not enough memory"),
+            (["--layers", str(10**18)], "layers"),
+            (["--out", "gap.csv"], "--out: gap.csv is a file, not a folder"),
+            (["--out", os.path.join("gap.csv", "x")], "--out: cannot write to"),
+            (["--out", "taken"], "history.json is a folder"),
+        ],
+    )
+    def test_what_cannot_be_trained_ends_before_the_training(self, options, message, tmp_path):
+        (tmp_path / "ragged.csv").write_text("0,1,2\n1,3\n")
+        (tmp_path / "words.csv").write_text("0,1.5,2\n1,many,4\n")
+        (tmp_path / "empty.csv").write_text("")
+        write_table(tmp_path / "negative.csv", [[0.5, 1.5]] * 10, [1, -1] * 5)
+        write_table(tmp_path / "gap.csv", [[0.5, 1.5]] * 10, [0, 5000] * 5)
+        (tmp_path / "taken" / "history.json").mkdir(parents=True)
+        result = invoke("train", *options)
+        assert result.exit_code == 1
+        assert message in told(result)
+        assert told(result).startswith("error: ")
+        assert "epoch" not in result.output
+        assert "Traceback" not in result.output
+
+    def test_unwritable_folder(self, blobs, tmp_path):
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o500)
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        result = invoke("train", "--data", blobs, "--out", folder)
+        assert result.exit_code == 1
+        assert "--out: cannot write to" in told(result)
+
+    @pytest.mark.parametrize("library", ["matplotlib", "safetensors"])
+    def test_missing_library_is_found_before_the_training(self, library, monkeypatch):
+        monkeypatch.setattr(
+            "fastmlp.cli.training.find_spec", lambda name: None if name == library else object()
+        )
+        result = invoke("train")
+        assert result.exit_code == 1
+        assert f"needs {library}: pip install 'fastmlp[cli]'" in told(result)
+
+
+class TestInterrupt:
+    def test_control_c_keeps_the_finished_epochs(self, tmp_path):
+        with start("train", "--epochs", 1_000_000, "--out", "run", cwd=tmp_path) as process:
+            while not process.stdout.readline().startswith("epoch       3/"):
+                assert process.poll() is None, process.stderr.read()
+            process.send_signal(signal.SIGINT)
+            rest, complaints = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert "Interrupted after" in rest
+        assert complaints == ""
+        assert {path.name for path in (tmp_path / "run").iterdir()} == RESULTS
+        record = read_history(tmp_path / "run")
+        assert record["interrupted"] is True
+        finished = len(record["history"]["loss"])
+        assert 3 <= finished < 1_000_000
+        assert len(record["history"]["val_accuracy"]) == finished
+        net = fm.load(tmp_path / "run" / "model.safetensors")
+        data = fm.data.load("digits")
+        assert net.evaluate(data.X_test, data.y_test) == record["final"]["test"]
+
+    def test_before_the_first_epoch_is_done(self, blobs, tmp_path, monkeypatch):
+        assert invoke("train", "--data", blobs, "--epochs", 1).exit_code == 0
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Reporter, "on_progress", interrupt)
+        result = invoke("train", "--data", blobs, "--epochs", 4)
+        assert result.exit_code == 130
+        assert "Interrupted after 0 of 4 epochs" in result.output
+        folder = tmp_path / "fastmlp-run"
+        assert read_history(folder)["history"]["loss"] == []
+        # The curves of the earlier run do not belong to this model.
+        assert {path.name for path in folder.iterdir()} == RESULTS - {"curves.png"}
+
+    def test_while_loading(self, monkeypatch):
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(fm.data, "load", interrupt)
+        result = invoke("train")
+        assert result.exit_code == 130
+        assert told(result) == "error: interrupted"
+
+
+class TestReporter:
+    def fit(self, width=80, *, terminal=True, regression=False):
+        stream = io.StringIO()
+        console = Console(
+            file=stream,
+            width=width,
+            force_terminal=terminal,
+            highlight=False,
+            legacy_windows=False,
+            _environ={"TERM": "xterm-256color"},
+        )
+        data = fm.data.load("digits")
+        net = fm.MLP([64, 1 if regression else 10], ["identity" if regression else "softmax"])
+        with Reporter(console) as reporter:
+            net.fit(
+                data.X_train,
+                data.y_train,
+                epochs=3,
+                validation_data=(data.X_test, data.y_test),
+                callbacks=[reporter],
+            )
+        return ANSI.sub("", stream.getvalue())
+
+    def test_terminal_keeps_a_bar_of_each_epoch(self):
+        shown = self.fit()
+        head = r"epoch +loss +train +test +samples/s +left"
+        bars = r"{}/3 +━+ +\d\.\d{{4}} +\d+\.\d\d % +\d+\.\d\d % +[\d,]+ +\d+:\d\d"
+        assert re.search(head, shown)
+        for epoch in (1, 2, 3):
+            assert re.search(bars.format(epoch), shown)
+
+    @pytest.mark.parametrize("width", [60, 80, 200])
+    def test_terminal_lines_fit(self, width):
+        lines = re.split(r"[\r\n]", self.fit(width))
+        assert max(len(line) for line in lines) <= width
+
+    def test_regression_shows_the_test_loss(self):
+        assert re.search(r"epoch +loss +test loss +samples/s +left", self.fit(regression=True))
+
+
+class TestEvaluate:
+    def test_table_and_picture(self, tmp_path):
+        assert invoke("train", "--epochs", 5, "--lr", 0.1, "--out", "run").exit_code == 0
+        result = invoke("evaluate", "run/model.safetensors", "--confusion", "confusion.png")
+        assert result.exit_code == 0, result.output
+        final = read_history(tmp_path / "run")["final"]["test"]
+        assert "the test part of digits: 359 rows" in result.output
+        assert f"accuracy  {percent(final['accuracy'])}" in result.output
+        assert f"loss      {final['loss']:.4g}" in result.output
+        assert re.search(r"class +precision +recall +support", result.output)
+        rows = re.findall(r"^ +(\d) .* (\d+) *$", result.output, flags=re.MULTILINE)
+        assert [int(label) for label, _ in rows] == list(range(10))
+        assert sum(int(support) for _, support in rows) == 359
+        assert (tmp_path / "confusion.png").read_bytes().startswith(PNG)
+
+    def test_a_file_is_measured_whole(self, blobs, model):
+        result = invoke("evaluate", model, "--data", blobs)
+        assert result.exit_code == 0, result.output
+        assert "all rows of" in result.output
+        assert "90 rows" in result.output
+
+    def test_a_file_with_a_test_part(self, model, tmp_path):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(7, 4))
+        y = np.arange(7) % 3
+        np.savez(tmp_path / "parts.npz", x_train=X, y_train=y, x_test=X[:5], y_test=y[:5])
+        result = invoke("evaluate", model, "--data", "parts.npz")
+        assert "the test part of parts.npz: 5 rows" in result.output
+
+    def test_class_never_predicted_has_no_precision(self, tmp_path):
+        net = fm.MLP([2, 3])
+        net.biases[0][:] = [100, 0, 0]
+        net.save(tmp_path / "constant.safetensors")
+        write_table(tmp_path / "rows.csv", [[0.5, 0.25]] * 4, [0, 0, 0, 1])
+        result = invoke("evaluate", "constant.safetensors", "--data", "rows.csv")
+        assert re.search(r"^ +0 +75.00 % +100.00 % +3 *$", result.output, flags=re.MULTILINE)
+        assert re.search(r"^ +1 +- +0.00 % +1 *$", result.output, flags=re.MULTILINE)
+        assert re.search(r"^ +2 +- +- +0 *$", result.output, flags=re.MULTILINE)
+
+    def test_sigmoid_output_has_two_classes(self, tmp_path):
+        fm.MLP([4, 1], seed=3).save(tmp_path / "binary.safetensors")
+        X = np.random.default_rng(0).normal(size=(20, 4))
+        np.savez(tmp_path / "rows.npz", X=X, y=np.arange(20) % 2)
+        result = invoke(
+            "evaluate", "binary.safetensors", "--data", "rows.npz", "--confusion", "c.png"
+        )
+        assert result.exit_code == 0, result.output
+        assert len(re.findall(r"^ +[01] .* 10 *$", result.output, flags=re.MULTILINE)) == 2
+
+    def test_regression(self, slope, tmp_path):
+        fm.MLP([2, 1], ["identity"]).save(tmp_path / "line.safetensors")
+        result = invoke("evaluate", "line.safetensors", "--data", slope)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"^R2 +-?\d", result.output, flags=re.MULTILINE)
+        assert "precision" not in result.output
+        result = invoke("evaluate", "line.safetensors", "--data", slope, "--confusion", "c.png")
+        assert result.exit_code == 1
+        assert "does not choose between classes" in told(result)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.safetensors"], "nowhere.safetensors"),
+            (["broken.safetensors"], "broken.safetensors"),
+            (["blobs.safetensors"], "X has 64 columns, the network takes 4"),
+            (["blobs.safetensors", "--data", "labels.csv"], "y[1] is 7"),
+            (["blobs.safetensors", "--data", "nowhere.csv"], "nowhere.csv"),
+            (["blobs.safetensors", "--data", "broken.csv"], "broken.csv"),
+            (["blobs.safetensors", "--confusion", "."], "is a folder"),
+            (["blobs.safetensors", "--data", "blobs.csv", "--confusion", "no/c.png"], "no"),
+        ],
+    )
+    def test_errors(self, arguments, message, blobs, model, tmp_path):
+        (tmp_path / "broken.safetensors").write_bytes(b"\x00" * 100)
+        (tmp_path / "broken.csv").write_text("0,1,2,3,4\n1,2,3\n")
+        write_table(tmp_path / "labels.csv", [[0.5, 1, 2, 3]] * 2, [0, 7])
+        result = invoke("evaluate", *arguments)
+        assert result.exit_code == 1
+        assert message in told(result)
+        assert "error: " in told(result)
+        assert "Traceback" not in result.output
+
+
+class TestPredict:
+    def rows(self, result):
+        assert result.exit_code == 0, result.output
+        return list(csv.DictReader(io.StringIO(result.output)))
+
+    @pytest.mark.parametrize("labelled", [True, False])
+    def test_label_and_probability(self, labelled, model, tmp_path):
+        X = np.random.default_rng(5).normal(size=(5000, 4)).round(3)
+        path = write_table(tmp_path / "rows.csv", X.tolist(), [0] * 5000 if labelled else None)
+        rows = self.rows(invoke("predict", model, path))
+        assert list(rows[0]) == ["row", "label", "probability"]
+        assert [int(row["row"]) for row in rows] == list(range(5000))
+        net = fm.load(model)
+        features = X.astype(np.float32)
+        assert [int(row["label"]) for row in rows] == net.predict(features).tolist()
+        np.testing.assert_allclose(
+            [float(row["probability"]) for row in rows],
+            net.predict_proba(features).max(axis=1),
+            atol=1e-5,
+        )
+
+    def test_scale_is_that_of_the_training(self, tmp_path):
+        X = np.array([[0, 1], [2, 255]] * 5)
+        write_table(tmp_path / "whole.csv", X.tolist())
+        write_table(tmp_path / "real.csv", (X + 0.5).tolist())
+        write_table(tmp_path / "shares.csv", (X / 255).tolist())
+        net = fm.MLP([2, 3, 2], seed=1)
+        y = np.arange(10) % 2
+        net.fit(X.astype(np.float32), y, epochs=1, lr=1e-6)
+        net.save(tmp_path / "real.safetensors")
+        rows = self.rows(invoke("predict", "real.safetensors", "whole.csv"))
+        expected = net.predict_proba(X.astype(np.float32)).max(axis=1)
+        np.testing.assert_allclose([float(row["probability"]) for row in rows], expected, atol=1e-5)
+
+        net.fit(X.astype(np.uint8), y, epochs=1, lr=1e-6)
+        net.save(tmp_path / "whole.safetensors")
+        for file in ("whole.csv", "shares.csv"):
+            rows = self.rows(invoke("predict", "whole.safetensors", file))
+            expected = net.predict_proba(X.astype(np.uint8)).max(axis=1)
+            np.testing.assert_allclose(
+                [float(row["probability"]) for row in rows], expected, atol=1e-5
+            )
+        result = invoke("predict", "whole.safetensors", "real.csv")
+        assert result.exit_code == 1
+        assert "trained on whole numbers 0 to 255" in told(result)
+        assert "the largest is 255.5" in told(result)
+
+    def test_sigmoid_output(self, tmp_path):
+        net = fm.MLP([2, 1], seed=3)
+        net.save(tmp_path / "binary.safetensors")
+        X = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+        np.savez(tmp_path / "rows.npz", X=X)
+        rows = self.rows(invoke("predict", "binary.safetensors", "rows.npz"))
+        labels = net.predict(X)
+        p = net.predict_proba(X)[:, 0]
+        assert [int(row["label"]) for row in rows] == labels.tolist()
+        assert set(labels.tolist()) == {0, 1}
+        np.testing.assert_allclose(
+            [float(row["probability"]) for row in rows], np.where(labels, p, 1 - p), atol=1e-6
+        )
+
+    @pytest.mark.parametrize(
+        ("output", "width", "columns"),
+        [
+            ("identity", 1, ["value"]),
+            ("identity", 2, ["value_0", "value_1"]),
+            ("sigmoid", 2, ["probability_0", "probability_1"]),
+        ],
+    )
+    def test_networks_without_classes(self, output, width, columns, tmp_path):
+        net = fm.MLP([2, width], [output], dtype="float64")
+        net.save(tmp_path / "net.safetensors")
+        X = np.random.default_rng(0).normal(size=(9, 2))
+        np.savez(tmp_path / "rows.npz", X=X)
+        rows = self.rows(invoke("predict", "net.safetensors", "rows.npz"))
+        assert list(rows[0]) == ["row", *columns]
+        expected = net.predict(X) if output == "identity" else net.predict_proba(X)
+        np.testing.assert_allclose(
+            [[float(row[column]) for column in columns] for row in rows],
+            expected.reshape(9, width),
+            atol=1e-6,
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.safetensors", "rows.csv"], "nowhere.safetensors"),
+            (["blobs.safetensors", "nowhere.csv"], "nowhere.csv"),
+            (["blobs.safetensors", "rows.csv"], "rows.csv"),
+        ],
+    )
+    def test_errors_leave_the_output_empty(self, arguments, message, model, tmp_path):
+        write_table(tmp_path / "rows.csv", [[1, 2]])
+        with start("predict", *arguments) as process:
+            out, complaints = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert out == ""
+        assert message in " ".join(complaints.split())
+        assert "Traceback" not in complaints
+
+    def test_a_reader_that_stops_is_no_error(self, model, tmp_path):
+        np.savez(tmp_path / "rows.npz", X=np.zeros((50_000, 4), np.float32))
+        with start("predict", model, "rows.npz") as process:
+            assert process.stdout.readline() == "row,label,probability\n"
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == 1
+
+
+class TestInfoAndHelp:
+    def test_info(self):
+        result = invoke("info")
+        assert result.exit_code == 0
+        for name, value in fm.config().items():
+            assert name.replace("_", " ") in result.output
+            if isinstance(value, str | int):
+                assert str(value) in told(result)
+
+    def test_version(self):
+        result = invoke("--version")
+        assert (result.exit_code, result.output) == (0, f"fastmlp {fm.__version__}\n")
+
+    def test_help_lists_the_commands(self):
+        shown = told(invoke("--help"))
+        assert all(name in shown for name in ("train", "evaluate", "predict", "info"))
+
+    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "info"])
+    def test_help_of_each_command(self, command):
+        result = invoke(command, "-h")
+        assert result.exit_code == 0
+        assert f"Usage: fastmlp {command}" in told(result).replace("root", "fastmlp")
+
+    def test_python_m(self):
+        with start("--version") as process:
+            assert process.communicate(timeout=20) == (f"fastmlp {fm.__version__}\n", "")
+        assert process.returncode == 0
+
+    def test_help_loads_nothing_heavy(self):
+        code = (
+            "import sys; sys.argv = ['fastmlp', '--help']\n"
+            "import atexit; atexit.register(lambda: print(sorted("
+            "{'matplotlib', 'safetensors', 'fastmlp.metrics'} & sys.modules.keys())))\n"
+            "from fastmlp.cli import main; main()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
+
+    @pytest.mark.parametrize("library", ["typer", "rich"])
+    def test_missing_library_names_the_extra(self, library, monkeypatch, capsys):
+        from fastmlp.cli import main
+
+        for name in list(sys.modules):
+            if name.startswith(("fastmlp.cli.", f"{library}.")):
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, library, None)
+        assert main() == 1
+        assert capsys.readouterr() == (
+            "",
+            f"fastmlp: the command line needs {library}: pip install 'fastmlp[cli]'\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
