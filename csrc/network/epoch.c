@@ -5,47 +5,9 @@
  * over the whole batch and are applied at once). Neither split changes an element's arithmetic. */
 #include <math.h>
 #include <omp.h>
-#include <sched.h>
 
+#include "barrier.h"
 #include "network.h"
-
-/* The threads of an epoch meet here. A short spin, as a step lasts microseconds; then the core is
- * given up, as there may be fewer cores than threads. */
-typedef struct {
-    atomic_size_t arrived, generation;
-} barrier;
-
-enum { SPINS = 4000 };
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-static void meet(barrier *b, size_t threads)
-{
-    if (threads == 1) {
-        return;
-    }
-    const size_t generation = atomic_load_explicit(&b->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) + 1 == threads) {
-        atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&b->generation, 1, memory_order_acq_rel);
-        return;
-    }
-    for (size_t spins = 0;
-         atomic_load_explicit(&b->generation, memory_order_acquire) == generation; spins++) {
-        if (spins < SPINS) {
-            relax();
-        } else {
-            sched_yield();
-        }
-    }
-}
 
 typedef struct {
     fm_step step;
@@ -55,7 +17,7 @@ typedef struct {
     fm_totals totals;
     double polled; /* when progress was last reported */
     fm_status status;
-    barrier barrier;
+    fm_barrier barrier;
 } epoch;
 
 /* Add a batch up, in order; report and decide whether to go on. Thread 0 alone. */
@@ -89,18 +51,18 @@ static void train(void *context, size_t part, size_t parts)
     epoch *e = context;
     const size_t batch = e->options->batch_size;
     fm_step_transpose(&e->step, part, parts);
-    meet(&e->barrier, parts);
+    fm_barrier_meet(&e->barrier, parts);
     for (size_t first = 0; first < e->n_samples && !e->status; first += batch) {
         const size_t count = fm_min(batch, e->n_samples - first);
         fm_step_rows(&e->step, first, count, fm_step_share(&e->step, count, part, parts));
-        meet(&e->barrier, parts);
+        fm_barrier_meet(&e->barrier, parts);
         fm_step_gradient(&e->step, count, FM_GEMM_ADD_SCALED, -e->options->lr, e->parameters, part,
                          parts);
         fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
             account(e, count);
         }
-        meet(&e->barrier, parts);
+        fm_barrier_meet(&e->barrier, parts);
     }
 }
 
@@ -159,16 +121,16 @@ typedef struct {
     fm_step step;
     size_t count;
     void *gradient;
-    barrier barrier;
+    fm_barrier barrier;
 } batch_gradient;
 
 static void gradient_part(void *context, size_t part, size_t parts)
 {
     batch_gradient *b = context;
     fm_step_transpose(&b->step, part, parts);
-    meet(&b->barrier, parts);
+    fm_barrier_meet(&b->barrier, parts);
     fm_step_rows(&b->step, 0, b->count, fm_step_share(&b->step, b->count, part, parts));
-    meet(&b->barrier, parts);
+    fm_barrier_meet(&b->barrier, parts);
     fm_step_gradient(&b->step, b->count, FM_GEMM_STORE, 1, b->gradient, part, parts);
 }
 

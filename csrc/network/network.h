@@ -2,8 +2,6 @@
 #ifndef FM_NETWORK_H
 #define FM_NETWORK_H
 
-#include <stdatomic.h>
-
 #include "ops.h"
 
 typedef struct layer layer;
