@@ -55,7 +55,7 @@ ALWAYS_INLINE vec vec_tanh(vec x)
 }
 
 MAP(relu, vec_max(zero, x))
-MAP(sigmoid, one / (one + vec_exp(zero - x)))
+MAP(sigmoid, vec_sigmoid(x))
 MAP(hyperbolic_tangent, vec_tanh(x))
 MAP2(relu_derivative, vec_if_less(zero, y, dy, zero))
 MAP2(sigmoid_derivative, dy * (y * (one - y)))

@@ -63,7 +63,7 @@ typedef struct fm_kernels {
     double (*cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
     double (*binary_cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
     double (*squared_error)(size_t n, const void *p, const void *t, double scale, void *dp);
-    /* Whether z > 0 exactly where t > 1/2, in all of a row. */
+    /* Whether sigmoid(z) > 1/2 exactly where t > 1/2, in all of a row. */
     int (*same_sides)(size_t n, const void *z, const void *t);
     /* Index of the first of the largest elements. */
     size_t (*argmax)(size_t n, const void *x);

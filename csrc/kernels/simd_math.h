@@ -53,6 +53,12 @@ ALWAYS_INLINE vec vec_expm1_negative(vec x)
     return vec_scale2(p, n) + (vec_scale2(one, n) - one);
 }
 
+ALWAYS_INLINE vec vec_sigmoid(vec x)
+{
+    const vec one = vec_set1(1);
+    return one / (one + vec_exp(vec_set1(0) - x));
+}
+
 /* log(1 + u) for u in [0, 1]: 2 artanh(s) with s = u / (2 + u) <= 1/3, by its series in s^2. */
 ALWAYS_INLINE vec vec_log1p_unit(vec u)
 {

@@ -11,7 +11,11 @@ static const double worthwhile_operations = 2e5;
 
 static atomic_int requested; /* 0: follow OpenMP */
 static atomic_int forked;
-static int limit_at_load;
+static int limit_at_load, largest;
+
+/* More threads than this a core cannot help, and creating them may fail, at which OpenMP's run-time
+ * ends the process. */
+enum { THREADS_PER_CORE = 16 };
 
 /* OpenMP's threads do not survive a fork, and its run-time would wait for them for ever. */
 static void after_fork_in_child(void)
@@ -22,12 +26,13 @@ static void after_fork_in_child(void)
 __attribute__((constructor)) static void set_up(void)
 {
     limit_at_load = omp_get_max_threads();
+    largest = THREADS_PER_CORE * omp_get_num_procs();
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
 void fm_set_num_threads(int n)
 {
-    requested = n > 0 ? n : 0;
+    requested = n <= 0 ? 0 : n < largest ? n : largest;
 }
 
 int fm_get_num_threads(void)
@@ -35,7 +40,7 @@ int fm_get_num_threads(void)
     if (forked) {
         return 1;
     }
-    const int limit = omp_get_max_threads();
+    const int limit = omp_get_max_threads() < largest ? omp_get_max_threads() : largest;
     const int wanted = requested;
     if (!wanted) {
         return limit;
@@ -45,5 +50,7 @@ int fm_get_num_threads(void)
 
 int fm_threads_for(double operations)
 {
-    return operations < worthwhile_operations ? 1 : fm_get_num_threads();
+    const int threads = fm_get_num_threads();
+    const double useful = operations / (worthwhile_operations / 2);
+    return useful < 2 ? 1 : useful < threads ? (int)useful : threads;
 }

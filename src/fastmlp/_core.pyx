@@ -24,8 +24,6 @@ cdef int check(fm_status status) except -1:
         raise TypeError(message)
     if status == FM_ERROR_MEMORY:
         raise MemoryError(message)
-    if status == FM_ERROR_DIVERGED:
-        raise ArithmeticError(message)
     raise ValueError(message)
 
 
@@ -262,7 +260,10 @@ cdef class Network:
 
     def train_epoch(self, parameters, x, y, size_t batch_size, double lr, bint shuffle,
                     uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
-        """Train an epoch; return loss sum, hits, samples. What `progress` raises is raised."""
+        """Train an epoch; return loss sum, hits, and whether every loss was finite.
+
+        What `progress` raises is raised.
+        """
         cdef fm_matrix mp = view(parameters, True), mx = view(x), values
         cdef fm_matrix mw = view(workspace, True)
         cdef fm_targets my = as_targets(y, &values)
@@ -285,8 +286,9 @@ cdef class Network:
             )
         if reporter.raised is not None:
             raise reporter.raised
-        check(status)
-        return totals.loss, totals.correct, totals.samples
+        if status != FM_ERROR_DIVERGED:
+            check(status)
+        return totals.loss, totals.correct, status == FM_OK
 
     def gradient(self, parameters, x, y, gradient, workspace):
         """Fill `gradient` and return loss sum, hits, samples."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import checks
 from .callbacks import Callback, Progress
-from .errors import DivergenceError
+from .errors import DivergenceError, NotFiniteError
 from .history import History
 from .initializers import check_init, initial_weights
 
@@ -258,15 +258,15 @@ class BaseMLP(ABC):
                 report = self._reporter(hooks, epoch, epochs, n_samples, began)
                 try:
                     loss_sum, hits = self._train_epoch(X, y, batch_size, lr, shuffle, report)
-                    if not all(self._is_finite(p) for p in (*self._weights, *self._biases)):
-                        raise ArithmeticError("a weight is not finite")
-                except ArithmeticError as error:
+                    if not all(self._is_finite(p) for p in self._buffers()):
+                        raise NotFiniteError("a weight is not finite")
+                except NotFiniteError as error:
                     failure = self._divergence(error, lr)
                     self._restore(before)
                     raise failure from None
-                self.epochs_trained += 1
                 progress = report(loss_sum, hits, n_samples)
                 measured = None if validation is None else self._evaluate(*validation)
+                self.epochs_trained += 1
                 history.loss.append(progress.loss)
                 history.seconds.append(progress.seconds)
                 if not self._regression:
@@ -318,7 +318,7 @@ class BaseMLP(ABC):
 
         return report
 
-    def _divergence(self, error: ArithmeticError, lr: float) -> DivergenceError:
+    def _divergence(self, error: NotFiniteError, lr: float) -> DivergenceError:
         """Return the error for a training that left the finite numbers."""
         return DivergenceError(
             f"training diverged, {error}, after {self.epochs_trained} finished epochs: "
@@ -327,7 +327,7 @@ class BaseMLP(ABC):
 
     def _state(self) -> tuple[list[Array], dict[str, Any]]:
         """Return copies of all that `fit` changes."""
-        parameters = [p.copy() for p in (*self._weights, *self._biases)]
+        parameters = [buffer.copy() for buffer in self._buffers()]
         names = ("epochs_trained", "trained_on", "history")
         return parameters, {name: getattr(self, name) for name in names}
 
@@ -335,8 +335,8 @@ class BaseMLP(ABC):
         """Go back to what `_state` returned, in place."""
         parameters, attributes = state
         self.__dict__.update(attributes)
-        for parameter, saved in zip((*self._weights, *self._biases), parameters, strict=True):
-            parameter[...] = saved
+        for buffer, saved in zip(self._buffers(), parameters, strict=True):
+            buffer[...] = saved
 
     # Use ------------------------------------------------------------------------------------
 
@@ -414,13 +414,17 @@ class BaseMLP(ABC):
         """Make `_weights` and `_biases`, all zero."""
 
     @abstractmethod
+    def _buffers(self) -> list[Array]:
+        """Return the arrays that hold all parameters and whatever lies between them."""
+
+    @abstractmethod
     def _train_epoch(
         self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
     ) -> tuple[float, int]:
         """Train on every sample once; return the sum of the losses and the hits met on the way.
 
-        `report` is called a few times a second. A loss that is not finite ends the epoch with
-        ArithmeticError.
+        `report` is called a few times a second, between updates. A loss that is not finite ends
+        the epoch with NotFiniteError.
         """
 
     @abstractmethod

@@ -26,6 +26,10 @@ OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 FEATURE_DTYPES = (*FLOAT_DTYPES, np.dtype(np.uint8))
 
+MAX_WIDTH = 2**28
+MAX_LAYERS = 2**16
+"""What the C engine can plan for, input included."""
+
 ROW_SUM_TOLERANCE = 1e-3
 """How far from 1 a row of target probabilities may sum: room for values rounded to 4 digits."""
 
@@ -111,8 +115,13 @@ def check_layers(layers: Iterable[int]) -> tuple[int, ...]:
     if len(widths) < 2:
         raise ValueError(f"layers must hold at least an input and an output width, got {widths}")
     largest_item = 8
-    if count_parameters(widths) > sys.maxsize // largest_item:
-        raise ValueError(f"layers asks for more parameters than memory can address: {widths}")
+    if len(widths) > MAX_LAYERS:
+        raise ValueError(f"layers holds {len(widths)} widths, at most {MAX_LAYERS} are possible")
+    if max(widths) > MAX_WIDTH or count_parameters(widths) > sys.maxsize // largest_item:
+        raise ValueError(
+            f"layers asks for more than can be addressed: widths are at most {MAX_WIDTH}, "
+            f"the largest here is {max(widths)}"
+        )
     return widths
 
 
@@ -169,7 +178,7 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         raise TypeError("dtype must be float32 or float64, got None")
     try:
         result = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         kind = ValueError if isinstance(dtype, str) else TypeError
         raise kind(f"dtype must be float32 or float64, got {dtype!r}") from error
     if result not in FLOAT_DTYPES:
@@ -296,7 +305,7 @@ def check_class_indices(values: Array, n_classes: int, name: str) -> npt.NDArray
         raise ValueError(
             f"{name}[{index}] is {values[index]}: class indices must be in [0, {n_classes})"
         )
-    return values.astype(np.int64, order="C", copy=False)
+    return np.require(values, dtype=np.int64, requirements=("C", "A"))
 
 
 def check_targets(
@@ -341,7 +350,7 @@ def check_targets(
             f"{name} has shape {array.shape}, the network needs {flat}({n_samples}, {n_outputs})"
         )
     with np.errstate(over="ignore"):
-        targets = np.asarray(array, dtype=dtype, order="C")
+        targets = np.require(array, dtype=dtype, requirements=("C", "A"))
     if output_activation not in ("softmax", "sigmoid"):
         check_finite(targets, name)
         return targets

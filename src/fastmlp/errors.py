@@ -1,6 +1,10 @@
 """Exceptions of the package's own."""
 
 
+class NotFiniteError(ArithmeticError):
+    """An epoch met a loss or a weight that is not finite; `fit` makes a DivergenceError of it."""
+
+
 class DivergenceError(ArithmeticError):
     """Training produced a loss or a weight that is not finite.
 

@@ -53,9 +53,10 @@ def set_num_threads(n: int | None) -> None:
     """Use at most n threads a call; None goes back to OpenMP's own number.
 
     OpenMP's number comes from OMP_NUM_THREADS or the cores at hand. Limits that are set through
-    threadpoolctl hold on top of n. The number of threads never changes a result.
+    threadpoolctl hold on top of n, and n is never taken for more than 16 threads a core. The number
+    of threads never changes a result.
     """
-    _core.set_num_threads(0 if n is None else min(check_positive_int(n, "n"), 2**15))
+    _core.set_num_threads(0 if n is None else min(check_positive_int(n, "n"), 2**30))
 
 
 def config() -> dict[str, Any]:

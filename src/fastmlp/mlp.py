@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from . import _core
 from .base import BaseMLP, Report
+from .errors import NotFiniteError
 from .ops import ACTIVATION_CODES
 
 Array = npt.NDArray[Any]
@@ -48,12 +49,15 @@ class MLP(BaseMLP):
             biases.append(buffer[bias : bias + fan_out])
         return weights, biases
 
+    def _buffers(self) -> list[Array]:
+        return [self._parameters]
+
     def _train_epoch(
         self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
     ) -> tuple[float, int]:
         batch_size = min(batch_size, len(X))
         workspace = aligned_empty(self._plan.training_workspace(len(X), batch_size), np.uint8)
-        loss, hits, _ = self._plan.train_epoch(
+        loss, hits, finite = self._plan.train_epoch(
             self._parameters,
             X,
             y,
@@ -66,6 +70,8 @@ class MLP(BaseMLP):
             report,
             POLL_SECONDS,
         )
+        if not finite:
+            raise NotFiniteError("the loss is not finite")
         return loss, hits
 
     def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:

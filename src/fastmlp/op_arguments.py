@@ -18,6 +18,7 @@ from .checks import (
     check_real,
     check_same_dtype,
     check_shape,
+    is_same_memory,
 )
 
 Array = npt.NDArray[Any]
@@ -122,4 +123,6 @@ def update(params: Array, grads: Array, lr: float) -> tuple[Array, Array, float]
     check_pair(params, "params", grads, "grads")
     if not params.flags.writeable:
         raise ValueError("params is read-only")
+    if np.shares_memory(params, grads) and not is_same_memory(params, grads):
+        raise ValueError("grads overlaps params")
     return params, grads, check_real(lr, "lr")

@@ -125,7 +125,7 @@ def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
 def _check_tensors(file: Any, attributes: dict[str, Any]) -> None:
     """Raise ValueError unless the file's tensors are those of the network, before reading any."""
     code = TENSOR_DTYPES[attributes["dtype"].name]
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for layer, shape in enumerate(pairwise(attributes["layers"])):
         expected[f"{layer}.weight"] = shape
         expected[f"{layer}.bias"] = shape[1:]

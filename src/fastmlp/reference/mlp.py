@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import BaseMLP, Report
+from ..errors import NotFiniteError
 from . import ops
 
 Array = npt.NDArray[Any]
@@ -75,6 +76,9 @@ class MLP(BaseMLP):
         self._weights = [np.zeros(shape, self.dtype) for shape in pairs]
         self._biases = [np.zeros(width, self.dtype) for width in self.layers[1:]]
 
+    def _buffers(self) -> list[Array]:
+        return [*self._weights, *self._biases]
+
     def _train_epoch(
         self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
     ) -> tuple[float, int]:
@@ -91,7 +95,7 @@ class MLP(BaseMLP):
                 outputs = self._forward(self._gather(X, rows))
                 loss, dz = self._loss(outputs[-1], targets)
                 if not math.isfinite(loss):
-                    raise ArithmeticError(f"the loss is {loss}")
+                    raise NotFiniteError(f"the loss is {loss}")
                 total_loss += loss * (stop - start)
                 total_correct += self._hits(outputs[-1], targets)
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
