@@ -1,0 +1,263 @@
+"""Same seed, same bits: whatever the number of threads, the batch around a row, or the split.
+
+Sizes are chosen so that three threads do take part: a call uses one thread for each 10**5
+operations or so.
+"""
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import ops
+
+THREADS = (1, 2, 3)
+
+
+def bits(value):
+    """Return everything a result holds as bytes, in which -0.0 and 0.0 differ and NaN is equal."""
+    if isinstance(value, list | tuple):
+        return b"".join(bits(item) for item in value)
+    if isinstance(value, dict):
+        return bits([value[key] for key in sorted(value)])
+    return np.asarray(value).tobytes()
+
+
+def with_threads(n, function):
+    fm.set_num_threads(n)
+    assert fm.get_num_threads() == n
+    return function()
+
+
+def assert_threads_agree(function):
+    one, *others = (bits(with_threads(n, function)) for n in THREADS)
+    for other in others:
+        assert other == one
+
+
+def normal(seed, dtype, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+# Operations ---------------------------------------------------------------------------------
+
+
+PRODUCTS = [(130, 301, 70), (70, 301, 801), (801, 33, 65), (1, 1200, 640), (640, 1200, 1)]
+
+
+@pytest.mark.parametrize("shape", PRODUCTS, ids=str)
+def test_products(shape, dtype, isa):
+    m, k, n = shape
+    a, b, bias = normal(0, dtype, m, k), normal(1, dtype, k, n), normal(2, dtype, n)
+    dy = normal(3, dtype, m, n)
+    at, bt = a.T.copy(), b.T.copy()
+    assert_threads_agree(lambda: ops.matmul(a, b))
+    assert_threads_agree(lambda: ops.matmul(a, bt, transpose_b=True))
+    assert_threads_agree(lambda: ops.matmul(at, b, transpose_a=True))
+    assert_threads_agree(lambda: ops.matmul(at, bt, True, True))
+    for activation in ops.ACTIVATION_CODES:
+        assert_threads_agree(lambda name=activation: ops.dense_forward(a, b, bias, name))
+    assert_threads_agree(lambda: ops.dense_backward(dy, a, b))
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "sigmoid", "tanh"])
+def test_functions(name, dtype, isa):
+    for shape in ((300_007,), (700, 433)):
+        z, dy = normal(0, dtype, *shape), normal(1, dtype, *shape)
+        assert_threads_agree(lambda z=z: getattr(ops, name)(z))
+        assert_threads_agree(lambda z=z, dy=dy: getattr(ops, f"{name}_backward")(dy, z))
+
+
+def test_rows_losses_and_update(dtype, isa):
+    n, k = 1203, 37
+    z, t = normal(0, dtype, n, k), np.abs(normal(1, dtype, n, k))
+    labels = np.random.default_rng(2).integers(k, size=n)
+    assert_threads_agree(lambda: ops.softmax(z))
+    assert_threads_agree(lambda: ops.log_softmax(z))
+    assert_threads_agree(lambda: ops.softmax_cross_entropy(z, labels))
+    assert_threads_agree(lambda: ops.softmax_cross_entropy(z, t))
+    assert_threads_agree(lambda: ops.binary_cross_entropy_with_logits(z, t))
+    assert_threads_agree(lambda: ops.binary_cross_entropy_with_logits(z.ravel(), t.ravel()))
+    assert_threads_agree(lambda: ops.mean_squared_error(z, t))
+    params, grads = normal(3, dtype, 160_003), normal(4, dtype, 160_003)
+    assert_threads_agree(lambda: ops.sgd_update(params.copy(), grads, 0.1))
+
+
+@pytest.mark.parametrize("shape", [(9, 40, 21), (130, 301, 70), (70, 301, 801)], ids=str)
+def test_a_product_is_one_chain_however_it_is_cut(shape, dtype, isa):
+    m, k, n = shape
+    a, b = normal(0, dtype, m, k), normal(1, dtype, k, n)
+    whole = ops.matmul(a, b)
+    at, bt = a.T.copy(), b.T.copy()
+    assert bits(ops.matmul(a, bt, transpose_b=True)) == bits(whole)
+    assert bits(ops.matmul(at, b, transpose_a=True)) == bits(whole)
+    assert bits(ops.matmul(at, bt, True, True)) == bits(whole)
+    for row in (0, m // 2, m - 1):
+        assert bits(ops.matmul(a[row : row + 1], b)) == bits(whole[row])
+    for column in (0, n // 2, n - 1):
+        assert bits(ops.matmul(a, b[:, column : column + 1])) == bits(whole[:, column])
+    first = n // 3
+    assert bits(ops.matmul(a, b[:, first:])) == bits(whole[:, first:])
+    assert bits(ops.dense_forward(a, b)) == bits(whole)
+    _, dw, _ = ops.dense_backward(normal(2, dtype, m, n), a, b)
+    assert bits(ops.matmul(at, normal(2, dtype, m, n))) == bits(dw)
+
+
+def test_a_row_does_not_depend_on_the_rows_around_it(dtype, isa):
+    z = normal(0, dtype, 1203, 37)
+    for name in ops.ACTIVATION_CODES:
+        whole = getattr(ops, name)(z)
+        for row in (0, 600, 1202):
+            assert bits(getattr(ops, name)(z[row : row + 1])) == bits(whole[row])
+
+
+# Networks -----------------------------------------------------------------------------------
+
+# layers, activations, samples, batch size: the last batch of an epoch is odd in most.
+NETWORKS = {
+    "digits": ([64, 128, 64, 10], ["relu", "relu", "softmax"], 333, 32),
+    "narrow": ([3, 7, 5, 1], ["tanh", "sigmoid", "sigmoid"], 5000, 2001),
+    "single layer": ([37, 1001], ["softmax"], 100, 33),
+    "wide": ([100, 1037, 519, 10], ["relu", "tanh", "softmax"], 150, 64),
+    "wide, single samples": ([100, 1037, 519, 10], ["relu", "tanh", "softmax"], 7, 1),
+    "one large batch": ([50, 65, 33, 9], ["sigmoid", "identity", "sigmoid"], 701, 1000),
+    "regression": ([33, 257, 129, 3], ["relu", "tanh", "identity"], 301, 100),
+    "regression on tanh": ([33, 257, 2], ["relu", "tanh"], 301, 7),
+}
+INPUTS = ("float32", "float64", "uint8")
+
+
+def problem(kind, dtype, x_dtype, seed=0):
+    layers, activations, n, batch_size = NETWORKS[kind]
+    rng = np.random.default_rng(seed)
+    if x_dtype == "uint8":
+        X = rng.integers(256, size=(n, layers[0]), dtype=np.uint8)
+    else:
+        X = rng.normal(size=(n, layers[0])).astype(x_dtype)
+    if activations[-1] == "softmax":
+        y = rng.integers(layers[-1], size=n)
+    elif activations[-1] == "sigmoid":
+        y = rng.integers(2, size=(n, layers[-1]))
+    else:
+        y = np.tanh(rng.normal(size=(n, layers[-1])))
+    net = fm.MLP(layers, activations, dtype=dtype, seed=11)
+    return net, X, y, batch_size
+
+
+def trained(kind, dtype, x_dtype, epochs=2, **options):
+    net, X, y, batch_size = problem(kind, dtype, x_dtype)
+    options = {"batch_size": batch_size, "lr": 0.05, **options}
+    history = net.fit(X, y, epochs=epochs, validation_data=(X, y), **options)
+    measured = history.to_dict()
+    del measured["seconds"]
+    return net._parameters.copy(), measured
+
+
+@pytest.mark.parametrize("x_dtype", INPUTS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_training(kind, x_dtype, dtype, isa):
+    assert_threads_agree(lambda: trained(kind, dtype, x_dtype))
+
+
+@pytest.mark.parametrize("x_dtype", INPUTS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_using_a_network(kind, x_dtype, dtype, isa):
+    net, X, y, _ = problem(kind, dtype, x_dtype)
+    assert_threads_agree(lambda: net._output(X))
+    assert_threads_agree(lambda: net.predict(X))
+    assert_threads_agree(lambda: net.evaluate(X, y))
+    assert_threads_agree(lambda: net.loss_and_gradients(X, y))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_prediction_does_not_depend_on_the_rows_around_it(kind, dtype, isa, threads):
+    net, X, _, _ = problem(kind, dtype, "float32")
+    whole = net._output(X)
+    n = len(X)
+    for row in {0, 1, n // 2, n - 2, n - 1}:
+        assert bits(net._output(X[row : row + 1])) == bits(whole[row])
+    for start in (1, n // 3, n - 3):
+        assert bits(net._output(X[start:])) == bits(whole[start:])
+    assert bits(net._output(X[::-1])) == bits(whole[::-1])
+
+
+@pytest.mark.parametrize("kind", ["digits", "narrow", "regression"])
+def test_a_loss_is_the_mean_of_the_losses_of_its_rows(kind, dtype):
+    net, X, y, _ = problem(kind, dtype, "float32")
+    n = min(len(X), 100)
+    loss = net.evaluate(X[:n], y[:n])["loss"]
+    rows = [net.evaluate(X[i : i + 1], y[i : i + 1])["loss"] for i in range(n)]
+    if net.activations[-1] == "identity":
+        # A sum over all elements at once, in another order.
+        assert loss == pytest.approx(np.mean(rows), rel=1e-14)
+    else:
+        assert loss == sum(rows) / n
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_same_seed_same_bits(kind, dtype, isa, threads):
+    first, second = (trained(kind, dtype, "float32") for _ in range(2))
+    assert bits(first[0]) == bits(second[0])
+    assert bits(first[1]) == bits(second[1])
+
+
+def test_other_seeds_give_other_weights_and_orders():
+    X, y = normal(0, "float32", 50, 4), np.arange(50) % 3
+    nets = [fm.MLP([4, 5, 3], seed=seed) for seed in (0, 1, 2**64 - 1)]
+    assert len({bits(net.weights) for net in nets}) == 3
+    for net in nets[1:]:
+        net._parameters[:] = nets[0]._parameters
+    for net in nets:
+        net.fit(X, y, epochs=1, batch_size=7)
+    assert len({bits(net.weights) for net in nets}) == 3
+
+
+def test_one_fit_of_many_epochs_is_many_fits_of_one(dtype, threads):
+    at_once, _, _, _ = problem("digits", dtype, "float32")
+    by_one, X, y, batch_size = problem("digits", dtype, "float32")
+    at_once.fit(X, y, epochs=3, batch_size=batch_size)
+    for _ in range(3):
+        by_one.fit(X, y, epochs=1, batch_size=batch_size)
+    assert bits(by_one._parameters) == bits(at_once._parameters)
+
+
+def test_the_layout_of_the_samples_does_not_matter(dtype, threads):
+    results = []
+    for place in (np.ascontiguousarray, np.asfortranarray, lambda X: np.repeat(X, 2, axis=0)[::2]):
+        net, X, y, batch_size = problem("digits", dtype, "uint8")
+        net.fit(place(X), place(y), epochs=1, batch_size=batch_size)
+        results.append(bits(net._parameters))
+    assert len(set(results)) == 1
+
+
+def test_without_shuffling_a_permuted_sample_order_is_the_shuffle(dtype, threads):
+    net, X, y, batch_size = problem("digits", dtype, "float32")
+    order = np.empty(len(X), np.int64)
+    fm._core.shuffle(net.seed, 0, order)
+    net.fit(X, y, epochs=1, batch_size=batch_size)
+    plain, *_ = problem("digits", dtype, "float32")
+    plain.fit(X[order], y[order], epochs=1, batch_size=batch_size, shuffle=False)
+    assert bits(plain._parameters) == bits(net._parameters)
+
+
+def test_uint8_samples_are_their_scaled_values(dtype, isa):
+    net, X, y, batch_size = problem("digits", dtype, "uint8")
+    scaled, *_ = problem("digits", dtype, "uint8")
+    net.fit(X, y, epochs=1, batch_size=batch_size)
+    values = X.astype(dtype) * dtype.type(1 / 255)
+    scaled.fit(values, y, epochs=1, batch_size=batch_size)
+    assert bits(scaled._parameters) == bits(net._parameters)
+    assert bits(net.predict_proba(X)) == bits(net.predict_proba(values))
+
+
+def test_polling_for_progress_does_not_change_the_result(dtype, threads, monkeypatch):
+    expected = trained("digits", dtype, "float32")
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
+    calls = []
+
+    class Count(fm.Callback):
+        def on_progress(self, net, progress):
+            calls.append(progress.samples)
+
+    polled = trained("digits", dtype, "float32", callbacks=[Count()])
+    assert len(calls) > 20
+    assert bits(polled) == bits(expected)
