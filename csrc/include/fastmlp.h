@@ -145,10 +145,11 @@ fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_la
 
 enum { FM_ALIGNMENT = 64 };
 
-/* Bytes of workspace for training with batches of up to batch_size out of n_samples, or for
- * predicting and evaluating; aligned to FM_ALIGNMENT by the caller. SIZE_MAX if too large. */
+/* Bytes of workspace for training with batches of up to batch_size out of n_samples on up to
+ * `threads` threads, or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller.
+ * SIZE_MAX if too large. */
 size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
-                                     size_t batch_size);
+                                     size_t batch_size, int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
@@ -157,11 +158,13 @@ typedef struct {
     size_t samples; /* samples whose loss is in the sum */
 } fm_totals;
 
-/* Called by the calling thread between steps, at most every poll_seconds; non-zero stops. */
+/* Called by the calling thread, at most every poll_seconds, while no parameter is being written;
+ * non-zero stops. The totals are those of the steps before. */
 typedef int (*fm_progress)(void *context, const fm_totals *totals);
 
 typedef struct {
     size_t batch_size;
+    int threads; /* at most, see fm_get_num_threads */
     double lr;
     int shuffle;
     uint64_t seed, epoch; /* name the order of the samples, see fm_shuffle */
@@ -171,19 +174,20 @@ typedef struct {
 } fm_training;
 
 /* One epoch of stochastic gradient descent over x (n, inputs), uint8 (scaled by 1/255), float32
- * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after the
- * last step begun; otherwise an error leaves them as they were. */
+ * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after a
+ * whole step; otherwise an error leaves them as they were. */
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_matrix *x,
                                  const fm_targets *y, const fm_training *options, void *workspace,
                                  size_t workspace_size, fm_totals *totals);
 /* Mean loss over x and its gradient, laid out as the parameters. Workspace: training, with a
  * batch of all samples. */
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                              const fm_matrix *x, const fm_targets *y, void *gradient,
+                              const fm_matrix *x, const fm_targets *y, int threads, void *gradient,
                               void *workspace, size_t workspace_size, fm_totals *totals);
-/* out (n, outputs) = the network's output, of the network's dtype. Workspace: inference. */
+/* out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
+ * sigmoid output is left as its pre-activation. Workspace: inference. */
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
-                             const fm_matrix *out, void *workspace, size_t workspace_size);
+                             int logits, const fm_matrix *out, void *workspace, size_t workspace_size);
 fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
                               const fm_matrix *x, const fm_targets *y, void *workspace,
                               size_t workspace_size, fm_totals *totals);

@@ -1,10 +1,9 @@
-/* Matrix product, transposition and column sums.
+/* Matrix product and column sums.
  *
- * The product holds a tile of c in registers while it walks down k: per step it loads NV vectors
- * of a row of b and broadcasts one element of a per row. Tiles are cut so that about MR * NV
- * independent chains hide the latency of the fused multiply-add: full tiles of MR rows, then 4,
- * then single rows, which take up to 8 vectors at once. */
-#include "simd.h"
+ * Tiles are cut so that about MR * NV independent chains hide the latency of the fused
+ * multiply-add: full tiles of MR rows, then 4, then single rows, which take up to 8 vectors at
+ * once. */
+#include "tile.h"
 
 #if FM_SIMD == 512
 enum { MR = 8, NV = 3 };
@@ -14,105 +13,11 @@ enum { MR = 4, NV = 3 };
 enum { MR = 4, NV = 2 };
 #endif
 
-typedef struct {
-    size_t k;
-    const real *a;
-    ptrdiff_t a_row, a_col;
-    const real *b;
-    ptrdiff_t b_row;
-    real *c;
-    ptrdiff_t c_row;
-    const real *bias; /* NULL for none */
-    fm_gemm_mode mode;
-    real alpha;
-    int relu;
-} tile_args;
-
-/* The accumulators become registers only if their loops are gone early. */
-#define UNROLL _Pragma("GCC unroll 8")
-
-/* One tile of `rows` x `nv` vectors; where `partial`, nv is 1 and only `columns` lanes count. All
- * but t and columns are constants at each call, so the accumulators live in registers. */
-ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
-                        size_t columns)
-{
-    vec sum[8][8];
-    const vec zero = vec_set1(0);
-    const vec_mask mask = vec_first(partial ? columns : 0);
-
-    if (t->mode == FM_GEMM_CONTINUE) {
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            UNROLL
-            for (int j = 0; j < nv; j++) {
-                const real *c = t->c + i * t->c_row + j * LANES;
-                sum[i][j] = partial ? vec_load_first(c, mask, zero) : vec_load(c);
-            }
-        }
-    } else {
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            UNROLL
-            for (int j = 0; j < nv; j++) {
-                sum[i][j] = zero;
-            }
-        }
-    }
-
-    const real *a = t->a, *b = t->b;
-    for (size_t p = 0; p < t->k; p++) {
-        vec row[8];
-        UNROLL
-        for (int j = 0; j < nv; j++) {
-            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
-        }
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(a[i * t->a_row]);
-            UNROLL
-            for (int j = 0; j < nv; j++) {
-                sum[i][j] = vec_fma(x, row[j], sum[i][j]);
-            }
-        }
-        a += t->a_col;
-        b += t->b_row;
-    }
-
-    UNROLL
-    for (int j = 0; j < nv; j++) {
-        if (t->bias) {
-            const real *from = t->bias + j * LANES;
-            const vec bias = partial ? vec_load_first(from, mask, zero) : vec_load(from);
-            UNROLL
-            for (int i = 0; i < rows; i++) {
-                sum[i][j] = sum[i][j] + bias;
-            }
-        }
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            real *c = t->c + i * t->c_row + j * LANES;
-            vec value = sum[i][j];
-            if (t->relu) {
-                value = vec_max(zero, value);
-            }
-            if (t->mode == FM_GEMM_ADD_SCALED) {
-                const vec old = partial ? vec_load_first(c, mask, zero) : vec_load(c);
-                value = vec_fma(vec_set1(t->alpha), value, old);
-            }
-            if (partial) {
-                vec_store_first(c, value, mask);
-            } else {
-                vec_store(c, value);
-            }
-        }
-    }
-}
-
 /* Every shape gets a function of its own, so that its loops unroll. */
 #define TILE(rows, nv)                                                                             \
-    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0); }
+    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0, 0); }
 #define PARTIAL_TILE(rows)                                                                         \
-    static void tile_##rows##_partial(const tile_args *t, size_t n) { tile(t, rows, 1, 1, n); }
+    static void tile_##rows##_partial(const tile_args *t, size_t n) { tile(t, rows, 1, 1, n, 0); }
 
 TILE(4, 1)
 TILE(4, 2)
@@ -193,7 +98,7 @@ static void single_row(tile_args t, size_t n)
     }
 }
 
-void KERNEL(gemm)(const fm_gemm *g)
+static void gemm(const fm_gemm *g)
 {
     tile_args t = {
         .k = g->k,
@@ -233,27 +138,6 @@ void KERNEL(gemm)(const fm_gemm *g)
     }
 }
 
-enum { BLOCK = 16 };
-
-void KERNEL(transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
-                       ptrdiff_t dst_row)
-{
-    const real *from = src;
-    real *to = dst;
-    for (size_t i0 = 0; i0 < rows; i0 += BLOCK) {
-        const size_t i1 = i0 + BLOCK < rows ? i0 + BLOCK : rows;
-        for (size_t j0 = 0; j0 < cols; j0 += BLOCK) {
-            const size_t j1 = j0 + BLOCK < cols ? j0 + BLOCK : cols;
-            for (size_t j = j0; j < j1; j++) {
-                for (size_t i = i0; i < i1; i++) {
-                    to[(ptrdiff_t)j * dst_row + (ptrdiff_t)i] =
-                        from[(ptrdiff_t)i * src_row + (ptrdiff_t)j];
-                }
-            }
-        }
-    }
-}
-
 static void column_sums(size_t m, size_t n, const void *x, ptrdiff_t x_row, fm_gemm_mode mode,
                         double alpha, void *y)
 {
@@ -286,7 +170,6 @@ void KERNEL(fill_gemm)(fm_kernels *table)
     table->mr = MR;
     table->nr = NV * LANES;
     table->kc = 256;
-    table->gemm = KERNEL(gemm);
-    table->transpose = KERNEL(transpose);
+    table->gemm = gemm;
     table->column_sums = column_sums;
 }

@@ -32,6 +32,16 @@ typedef struct {
     int relu;
 } fm_gemm;
 
+/* The non-zeros of a row of x, ascending by column. */
+typedef struct {
+    size_t count;
+    const uint32_t *index;
+    const void *value;
+} fm_sparse_row;
+
+/* Features whose zeros are looked at together, see `mark` below. */
+enum { FM_MARK_GROUP = 4 };
+
 typedef void (*fm_map)(size_t n, const void *x, void *y);
 
 typedef struct fm_kernels {
@@ -45,6 +55,20 @@ typedef struct fm_kernels {
     /* dst (cols, rows) = src (rows, cols) transposed */
     void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
                       ptrdiff_t dst_row);
+    /* Sparse products; n is a multiple of the vector, FM_ALIGNMENT bytes at least.
+     * compress: the non-zeros of a row; index and value have room for n + lanes elements.
+     * sparse_rows: c (m, n) = x b + bias, relu as in gemm.
+     * mark: where one of features 4g to 4g + 3 of a sample is not zero, set bit `sample` of
+     * marks[g].
+     * marked_gemm: the gemm, modes store and add scaled, of an a whose column p is zero in rows
+     * 4g to 4g + 3 unless bit p % 32 of marks[p / 32 * stride + g] is set; list is scratch of
+     * 32 * words elements. */
+    size_t (*compress)(size_t n, const void *row, uint32_t *index, void *value);
+    void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
+                        const void *bias, int relu, void *c, ptrdiff_t c_row);
+    void (*mark)(size_t n, const void *row, unsigned sample, uint32_t *marks);
+    void (*marked_gemm)(const fm_gemm *args, const uint32_t *marks, size_t words, size_t stride,
+                        uint32_t *list);
     /* y (n) = column sums of x (m, n), or y + alpha * them with FM_GEMM_ADD_SCALED */
     void (*column_sums)(size_t m, size_t n, const void *x, ptrdiff_t x_row, fm_gemm_mode mode,
                         double alpha, void *y);

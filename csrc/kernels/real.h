@@ -23,11 +23,10 @@ typedef int64_t real_int;
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-void KERNEL(gemm)(const fm_gemm *args);
-void KERNEL(transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
-                       ptrdiff_t dst_row);
 void KERNEL(fill_gemm)(fm_kernels *table);
 void KERNEL(fill_elementwise)(fm_kernels *table);
 void KERNEL(fill_loss)(fm_kernels *table);
+void KERNEL(fill_sparse)(fm_kernels *table);
+void KERNEL(fill_transpose)(fm_kernels *table);
 
 #endif

@@ -6,6 +6,8 @@
 #define _GNU_SOURCE /* syscall */
 #include "barrier.h"
 
+#include <time.h>
+
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -36,8 +38,11 @@ static void wake_all(_Atomic uint32_t *word)
 }
 #endif
 
-/* Pauses of 40 to 140 cycles each: some 10 microseconds. */
-enum { SPINS = 400 };
+/* Longer than threads of one step are apart as a rule, and no longer than a few wake-ups take. */
+static const long spin_nanoseconds = 50000;
+
+/* Pauses between two looks at the clock. */
+enum { PAUSES = 16 };
 
 static void pause_briefly(void)
 {
@@ -46,6 +51,13 @@ static void pause_briefly(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+static long nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec % 1000000 * 1000000000L + now.tv_nsec;
 }
 
 void fm_barrier_meet(fm_barrier *b, size_t threads)
@@ -62,12 +74,15 @@ void fm_barrier_meet(fm_barrier *b, size_t threads)
         }
         return;
     }
-    for (int i = 0; i < SPINS; i++) {
-        if (b->generation != generation) {
-            return;
+    const long start = nanoseconds();
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if (b->generation != generation) {
+                return;
+            }
+            pause_briefly();
         }
-        pause_briefly();
-    }
+    } while (nanoseconds() - start < spin_nanoseconds);
     b->sleepers++;
     while (b->generation == generation) {
         sleep_while(&b->generation, generation);

@@ -42,6 +42,7 @@ typedef struct {
     const void *parameters;
     const fm_matrix *x;
     const fm_matrix *out;  /* where predictions go, or NULL */
+    int logits;            /* leave out the activation that the loss contains */
     const fm_targets *y;   /* what they are compared with, or NULL */
     double *losses;
     uint8_t *correct;
@@ -81,17 +82,18 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
         const int last = i + 1 == net->n_layers;
         char *y = buffers + (1 + i % 2) * third;
         ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
-        size_t columns = l->out_stride;
+        fm_range columns = {0, l->out_stride};
         fm_activation activation = l->activation;
         if (last && f->out) {
             y = fm_row(f->out, first, item);
             y_row = f->out->stride;
-            columns = l->outputs;
-        } else if (last && net->fused) {
+            columns.end = l->outputs;
+        }
+        if (last && f->logits && net->fused) {
             activation = FM_IDENTITY;
         }
         l->type->forward(l, f->kernels, f->parameters, rows, x, x_row, y, y_row, columns,
-                         activation);
+                         activation, NULL);
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);
         }
@@ -129,7 +131,7 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
 }
 
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
-                             const fm_matrix *out, void *workspace, size_t workspace_size)
+                             int logits, const fm_matrix *out, void *workspace, size_t workspace_size)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, NULL);
     if (status) {
@@ -146,7 +148,8 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
                    .kernels = fm_kernels_for(network->dtype),
                    .parameters = parameters,
                    .x = x,
-                   .out = out};
+                   .out = out,
+                   .logits = logits};
     return run(&f, workspace, workspace_size);
 }
 
@@ -162,6 +165,7 @@ fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
                    .kernels = fm_kernels_for(network->dtype),
                    .parameters = parameters,
                    .x = x,
+                   .logits = 1,
                    .y = y};
     const fm_status ran = run(&f, workspace, workspace_size);
     if (ran) {

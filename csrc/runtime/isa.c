@@ -7,13 +7,15 @@
 
 #include "isa_list.h"
 
+#define DECLARE_FILLS(isa, bits)                                                                   \
+    void fm_fill_elementwise_##isa##_##bits(fm_kernels *);                                         \
+    void fm_fill_gemm_##isa##_##bits(fm_kernels *);                                                \
+    void fm_fill_loss_##isa##_##bits(fm_kernels *);                                                \
+    void fm_fill_sparse_##isa##_##bits(fm_kernels *);                                              \
+    void fm_fill_transpose_##isa##_##bits(fm_kernels *);
 #define DECLARE(isa, supported)                                                                    \
-    void fm_fill_gemm_##isa##_32(fm_kernels *);                                                    \
-    void fm_fill_gemm_##isa##_64(fm_kernels *);                                                    \
-    void fm_fill_elementwise_##isa##_32(fm_kernels *);                                             \
-    void fm_fill_elementwise_##isa##_64(fm_kernels *);                                             \
-    void fm_fill_loss_##isa##_32(fm_kernels *);                                                    \
-    void fm_fill_loss_##isa##_64(fm_kernels *);
+    DECLARE_FILLS(isa, 32)                                                                         \
+    DECLARE_FILLS(isa, 64)
 FM_ISA_LIST(DECLARE)
 
 typedef struct {
@@ -29,15 +31,17 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void detect(void)
 {
     size_t n = 0;
+#define FILL_TABLE(isa, bits, table)                                                               \
+    fm_fill_elementwise_##isa##_##bits(table);                                                     \
+    fm_fill_gemm_##isa##_##bits(table);                                                            \
+    fm_fill_loss_##isa##_##bits(table);                                                            \
+    fm_fill_sparse_##isa##_##bits(table);                                                          \
+    fm_fill_transpose_##isa##_##bits(table);
 #define FILL(isa, supported)                                                                       \
     if (supported) {                                                                               \
         available[n].name = #isa;                                                                  \
-        fm_fill_gemm_##isa##_32(&available[n].tables[0]);                                          \
-        fm_fill_elementwise_##isa##_32(&available[n].tables[0]);                                   \
-        fm_fill_loss_##isa##_32(&available[n].tables[0]);                                          \
-        fm_fill_gemm_##isa##_64(&available[n].tables[1]);                                          \
-        fm_fill_elementwise_##isa##_64(&available[n].tables[1]);                                   \
-        fm_fill_loss_##isa##_64(&available[n].tables[1]);                                          \
+        FILL_TABLE(isa, 32, &available[n].tables[0])                                               \
+        FILL_TABLE(isa, 64, &available[n].tables[1])                                               \
         n++;                                                                                       \
     }
     FM_ISA_LIST(FILL)

@@ -81,7 +81,7 @@ cdef extern from "fastmlp.h" nogil:
     size_t fm_network_parameters(const fm_network *network)
     fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_layout *layout)
     size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
-                                         size_t batch_size)
+                                         size_t batch_size, int threads)
     size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
 
     ctypedef struct fm_totals:
@@ -91,6 +91,7 @@ cdef extern from "fastmlp.h" nogil:
     ctypedef int (*fm_progress)(void *context, const fm_totals *totals) noexcept nogil
     ctypedef struct fm_training:
         size_t batch_size
+        int threads
         double lr
         int shuffle
         uint64_t seed
@@ -103,11 +104,12 @@ cdef extern from "fastmlp.h" nogil:
                                      const fm_training *options, void *workspace,
                                      size_t workspace_size, fm_totals *totals)
     fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                                  const fm_matrix *x, const fm_targets *y, void *gradient,
+                                  const fm_matrix *x, const fm_targets *y, int threads,
+                                  void *gradient,
                                   void *workspace, size_t workspace_size, fm_totals *totals)
     fm_status fm_network_predict(const fm_network *network, const void *parameters,
-                                 const fm_matrix *x, const fm_matrix *out, void *workspace,
-                                 size_t workspace_size)
+                                 const fm_matrix *x, int logits, const fm_matrix *out,
+                                 void *workspace, size_t workspace_size)
     fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
                                   const fm_matrix *x, const fm_targets *y, void *workspace,
                                   size_t workspace_size, fm_totals *totals)

@@ -32,7 +32,7 @@ class Network:
     @property
     def n_parameters(self) -> int: ...
     def layout(self, layer: int) -> tuple[int, int, int]: ...
-    def training_workspace(self, n_samples: int, batch_size: int) -> int: ...
+    def training_workspace(self, n_samples: int, batch_size: int, threads: int) -> int: ...
     def inference_workspace(self, n_samples: int) -> int: ...
     def train_epoch(
         self,
@@ -40,6 +40,7 @@ class Network:
         x: Array,
         y: Array,
         batch_size: int,
+        threads: int,
         lr: float,
         shuffle: bool,
         seed: int,
@@ -49,9 +50,17 @@ class Network:
         poll_seconds: float,
     ) -> tuple[float, int, bool]: ...
     def gradient(
-        self, parameters: Array, x: Array, y: Array, gradient: Array, workspace: Array
+        self,
+        parameters: Array,
+        x: Array,
+        y: Array,
+        threads: int,
+        gradient: Array,
+        workspace: Array,
     ) -> tuple[float, int, int]: ...
-    def predict(self, parameters: Array, x: Array, out: Array, workspace: Array) -> None: ...
+    def predict(
+        self, parameters: Array, x: Array, logits: bool, out: Array, workspace: Array
+    ) -> None: ...
     def evaluate(
         self, parameters: Array, x: Array, y: Array, workspace: Array
     ) -> tuple[float, int, int]: ...

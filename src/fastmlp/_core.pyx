@@ -212,7 +212,7 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     reporter = <Reporter>context
     try:
         PyErr_CheckSignals()
-        if reporter.function is not None:
+        if reporter.function is not None and totals.samples:
             reporter.function(totals.loss, totals.correct, totals.samples)
     except BaseException as error:
         reporter.raised = error
@@ -252,13 +252,13 @@ cdef class Network:
         check(fm_network_layout(self.plan, layer, &layout))
         return layout.weight, layout.weight_stride, layout.bias
 
-    def training_workspace(self, size_t n_samples, size_t batch_size):
-        return fm_network_training_workspace(self.plan, n_samples, batch_size)
+    def training_workspace(self, size_t n_samples, size_t batch_size, int threads):
+        return fm_network_training_workspace(self.plan, n_samples, batch_size, threads)
 
     def inference_workspace(self, size_t n_samples):
         return fm_network_inference_workspace(self.plan, n_samples)
 
-    def train_epoch(self, parameters, x, y, size_t batch_size, double lr, bint shuffle,
+    def train_epoch(self, parameters, x, y, size_t batch_size, int threads, double lr, bint shuffle,
                     uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
         """Train an epoch; return loss sum, hits, and whether every loss was finite.
 
@@ -273,6 +273,7 @@ cdef class Network:
         cdef Reporter reporter = Reporter()
         reporter.function = progress
         options.batch_size = batch_size
+        options.threads = threads
         options.lr = lr
         options.shuffle = shuffle
         options.seed = seed
@@ -290,7 +291,7 @@ cdef class Network:
             check(status)
         return totals.loss, totals.correct, status == FM_OK
 
-    def gradient(self, parameters, x, y, gradient, workspace):
+    def gradient(self, parameters, x, y, int threads, gradient, workspace):
         """Fill `gradient` and return loss sum, hits, samples."""
         cdef fm_matrix mp = view(parameters), mx = view(x), mg = view(gradient, True), values
         cdef fm_matrix mw = view(workspace, True)
@@ -299,17 +300,19 @@ cdef class Network:
         cdef fm_status status
         with nogil:
             status = fm_network_gradient(
-                self.plan, mp.data, &mx, &my, mg.data, mw.data, mw.cols, &totals
+                self.plan, mp.data, &mx, &my, threads, mg.data, mw.data, mw.cols, &totals
             )
         check(status)
         return totals.loss, totals.correct, totals.samples
 
-    def predict(self, parameters, x, out, workspace):
+    def predict(self, parameters, x, bint logits, out, workspace):
         cdef fm_matrix mp = view(parameters), mx = view(x), mo = view(out, True)
         cdef fm_matrix mw = view(workspace, True)
         cdef fm_status status
         with nogil:
-            status = fm_network_predict(self.plan, mp.data, &mx, &mo, mw.data, mw.cols)
+            status = fm_network_predict(
+                self.plan, mp.data, &mx, logits, &mo, mw.data, mw.cols
+            )
         check(status)
 
     def evaluate(self, parameters, x, y, workspace):

@@ -362,9 +362,11 @@ class BaseMLP(ABC):
             (n,) with one output, else (n, n_outputs). Regression: the outputs in the network's
             dtype, shaped likewise.
         """
-        output = self._output(self._check_features(X, "X"))
+        X = self._check_features(X, "X")
         if self.activations[-1] == "softmax":
-            return np.asarray(output.argmax(axis=1), dtype=np.int64)
+            # Probabilities of different logits can round to one value.
+            return np.asarray(self._output(X, logits=True).argmax(axis=1), dtype=np.int64)
+        output = self._output(X)
         answer = output if self._regression else (output > 0.5).astype(np.int64)
         return answer.reshape(-1) if self.n_outputs == 1 else answer
 
@@ -432,8 +434,11 @@ class BaseMLP(ABC):
         """Return the loss and its gradients for the weights and the biases."""
 
     @abstractmethod
-    def _output(self, X: Array) -> Array:
-        """Return the network's output, activation included, (n, n_outputs)."""
+    def _output(self, X: Array, logits: bool = False) -> Array:
+        """Return the network's output, (n, n_outputs).
+
+        With `logits`, a softmax or sigmoid output is left without its activation.
+        """
 
     @abstractmethod
     def _measure(self, X: Array, y: Array) -> tuple[float, int]:

@@ -56,17 +56,19 @@ class MLP(BaseMLP):
         self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
     ) -> tuple[float, int]:
         batch_size = min(batch_size, len(X))
-        workspace = aligned_empty(self._plan.training_workspace(len(X), batch_size), np.uint8)
+        threads = _core.get_num_threads()
+        size = self._plan.training_workspace(len(X), batch_size, threads)
         loss, hits, finite = self._plan.train_epoch(
             self._parameters,
             X,
             y,
             batch_size,
+            threads,
             lr,
             shuffle,
             self.seed,
             self.epochs_trained,
-            workspace,
+            aligned_empty(size, np.uint8),
             report,
             POLL_SECONDS,
         )
@@ -75,14 +77,18 @@ class MLP(BaseMLP):
         return loss, hits
 
     def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
-        workspace = aligned_empty(self._plan.training_workspace(len(X), len(X)), np.uint8)
+        threads = _core.get_num_threads()
+        size = self._plan.training_workspace(len(X), len(X), threads)
         gradient = np.empty_like(self._parameters)
-        loss, _, samples = self._plan.gradient(self._parameters, X, y, gradient, workspace)
+        loss, _, samples = self._plan.gradient(
+            self._parameters, X, y, threads, gradient, aligned_empty(size, np.uint8)
+        )
         return loss / samples, *self._views(gradient)
 
-    def _output(self, X: Array) -> Array:
+    def _output(self, X: Array, logits: bool = False) -> Array:
         output = np.empty((len(X), self.n_outputs), self.dtype)
-        self._plan.predict(self._parameters, X, output, self._inference_workspace(len(X)))
+        workspace = self._inference_workspace(len(X))
+        self._plan.predict(self._parameters, X, logits, output, workspace)
         return output
 
     def _measure(self, X: Array, y: Array) -> tuple[float, int]:

@@ -110,10 +110,12 @@ class MLP(BaseMLP):
         loss, dz = self._loss(outputs[-1], y)
         return loss, *self._backward(outputs, dz)
 
-    def _output(self, X: Array) -> Array:
+    def _output(self, X: Array, logits: bool = False) -> Array:
         output = self._logits(X)
         name = self.activations[-1]
-        return ops.FORWARDS[name](output, out=output) if name in LOGIT_LOSSES else output
+        if logits or name not in LOGIT_LOSSES:
+            return output
+        return ops.FORWARDS[name](output, out=output)
 
     def _measure(self, X: Array, y: Array) -> tuple[float, int]:
         output = self._logits(X)

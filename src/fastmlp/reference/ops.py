@@ -206,7 +206,9 @@ def softmax_cross_entropy(logits: Array, targets: npt.ArrayLike) -> tuple[float,
         losses = np.log(sums[:, 0]) - shifted[cells]
         dlogits[cells] -= 1
     else:
-        losses = targets * (np.log(sums) - shifted)
+        # A class of weight 0 adds nothing, even where its logit is minus infinity.
+        losses = np.zeros_like(logits)
+        np.multiply(targets, np.log(sums) - shifted, where=targets != 0, out=losses)
         dlogits *= targets.sum(axis=1, keepdims=True)
         dlogits -= targets
     dlogits /= n

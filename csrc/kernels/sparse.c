@@ -1,0 +1,246 @@
+/* Products whose left factor is mostly zeros: a chain of fused multiply-adds that leaves out the
+ * terms which are zero has the same value as one that adds them.
+ *
+ * Forward, a row of x becomes the list of its non-zeros, and each adds one row of w. The gradient
+ * x' dy walks down samples, and a tile of GROUP features needs only the samples in which one of
+ * the features is not zero: neighboring features (pixels of a stroke, columns of a one-hot code)
+ * tend to be zero together. */
+#include "tile.h"
+
+enum { GROUP = FM_MARK_GROUP };
+
+/* Vectors of a gradient's tile: GROUP * NV accumulators. */
+enum { NV = FM_SIMD == 512 ? 4 : 2 };
+
+/* Write the non-zeros of a row and where they stand; returns how many there are. Both outputs need
+ * room for n + LANES elements. */
+#if FM_SIMD == 512 && FM_REAL_BITS == 32
+static size_t compress(size_t n, const void *row, uint32_t *index, void *value)
+{
+    const real *x = row;
+    real *to = value;
+    size_t count = 0;
+    __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec v = vec_load_first(x + i, vec_first(n - i < LANES ? n - i : LANES), vec_set1(0));
+        const __mmask16 set = _mm512_cmp_ps_mask(v, vec_set1(0), _CMP_NEQ_UQ);
+        _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(set, position));
+        vec_store(to + count, _mm512_maskz_compress_ps(set, v));
+        count += (size_t)__builtin_popcount(set);
+        position = _mm512_add_epi32(position, _mm512_set1_epi32(LANES));
+    }
+    return count;
+}
+#else
+static size_t compress(size_t n, const void *row, uint32_t *index, void *value)
+{
+    const real *x = row;
+    real *to = value;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        index[count] = (uint32_t)i;
+        to[count] = x[i];
+        count += x[i] != 0;
+    }
+    return count;
+}
+#endif
+
+/* One vector-wide strip of a row of c. */
+ALWAYS_INLINE void strip(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, const real *bias,
+                         int relu, real *c, const int nv)
+{
+    vec sum[8];
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        sum[j] = vec_set1(0);
+    }
+    const real *value = x->value;
+    for (size_t p = 0; p < x->count; p++) {
+        const real *row = b + (ptrdiff_t)x->index[p] * b_row;
+        const vec v = vec_set1(value[p]);
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            sum[j] = vec_fma(v, vec_load(row + j * LANES), sum[j]);
+        }
+    }
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        vec y = sum[j] + vec_load(bias + j * LANES);
+        vec_store(c + j * LANES, relu ? vec_max(vec_set1(0), y) : y);
+    }
+}
+
+/* Two rows side by side, for strips too narrow to hide the latency of one row's chains. */
+ALWAYS_INLINE void strip_pair(const fm_sparse_row *x, const real *b, ptrdiff_t b_row,
+                              const real *bias, int relu, real *c, ptrdiff_t c_row, const int nv)
+{
+    vec sum[2][4];
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        sum[0][j] = sum[1][j] = vec_set1(0);
+    }
+    const size_t both = x[0].count < x[1].count ? x[0].count : x[1].count;
+    const real *value0 = x[0].value, *value1 = x[1].value;
+    for (size_t p = 0; p < both; p++) {
+        const real *row0 = b + (ptrdiff_t)x[0].index[p] * b_row;
+        const real *row1 = b + (ptrdiff_t)x[1].index[p] * b_row;
+        const vec v0 = vec_set1(value0[p]), v1 = vec_set1(value1[p]);
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            sum[0][j] = vec_fma(v0, vec_load(row0 + j * LANES), sum[0][j]);
+            sum[1][j] = vec_fma(v1, vec_load(row1 + j * LANES), sum[1][j]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        const real *value = x[i].value;
+        for (size_t p = both; p < x[i].count; p++) {
+            const real *row = b + (ptrdiff_t)x[i].index[p] * b_row;
+            const vec v = vec_set1(value[p]);
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = vec_fma(v, vec_load(row + j * LANES), sum[i][j]);
+            }
+        }
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            vec y = sum[i][j] + vec_load(bias + j * LANES);
+            vec_store(c + i * c_row + j * LANES, relu ? vec_max(vec_set1(0), y) : y);
+        }
+    }
+}
+
+static void sparse_rows(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
+                        const void *bias, int relu, void *c, ptrdiff_t c_row)
+{
+    const real *from = b, *offset = bias;
+    real *to = c;
+    for (size_t j = 0; j < n;) {
+        const size_t vectors = (n - j) / LANES;
+        if (vectors >= 8) {
+            for (size_t i = 0; i < m; i++) {
+                strip(x + i, from + j, b_row, offset + j, relu, to + (ptrdiff_t)i * c_row + j, 8);
+            }
+            j += 8 * LANES;
+            continue;
+        }
+        const int nv = vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+        size_t i = 0;
+        for (; i + 2 <= m; i += 2) {
+            real *row = to + (ptrdiff_t)i * c_row + j;
+            if (nv == 4) {
+                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 4);
+            } else if (nv == 2) {
+                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 2);
+            } else {
+                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 1);
+            }
+        }
+        if (i < m) {
+            real *row = to + (ptrdiff_t)i * c_row + j;
+            if (nv == 4) {
+                strip(x + i, from + j, b_row, offset + j, relu, row, 4);
+            } else if (nv == 2) {
+                strip(x + i, from + j, b_row, offset + j, relu, row, 2);
+            } else {
+                strip(x + i, from + j, b_row, offset + j, relu, row, 1);
+            }
+        }
+        j += (size_t)nv * LANES;
+    }
+}
+
+/* Set bit `sample` of each group's word where one of the group's features is not zero. */
+static void mark(size_t n, const void *row, unsigned sample, uint32_t *marks)
+{
+    const real *x = row;
+    const size_t whole = n / GROUP;
+    for (size_t g = 0; g < whole; g++) {
+        const real *v = x + g * GROUP;
+        const int set = (v[0] != 0) | (v[1] != 0) | (v[2] != 0) | (v[3] != 0);
+        marks[g] |= (uint32_t)set << sample;
+    }
+    for (size_t i = whole * GROUP; i < n; i++) {
+        marks[whole] |= (uint32_t)(x[i] != 0) << sample;
+    }
+}
+
+#define LISTED_TILE(rows, nv)                                                                      \
+    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0, 1); }
+
+LISTED_TILE(4, 1)
+LISTED_TILE(4, 2)
+LISTED_TILE(1, 1)
+LISTED_TILE(1, 2)
+#if FM_SIMD == 512
+LISTED_TILE(4, 4)
+LISTED_TILE(1, 4)
+#endif
+
+static void run_tile(const tile_args *t, size_t rows, int nv)
+{
+#if FM_SIMD == 512
+    if (nv == 4) {
+        rows == GROUP ? tile_4x4(t) : tile_1x4(t);
+        return;
+    }
+#endif
+    if (nv == 2) {
+        rows == GROUP ? tile_4x2(t) : tile_1x2(t);
+    } else {
+        rows == GROUP ? tile_4x1(t) : tile_1x1(t);
+    }
+}
+
+static size_t list_samples(size_t words, const uint32_t *marks, size_t stride, uint32_t *list)
+{
+    size_t count = 0;
+    for (size_t w = 0; w < words; w++) {
+        for (uint32_t bits = marks[w * stride]; bits; bits &= bits - 1) {
+            list[count++] = (uint32_t)(32 * w) + (uint32_t)__builtin_ctz(bits);
+        }
+    }
+    return count;
+}
+
+static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, size_t stride,
+                        uint32_t *list)
+{
+    tile_args t = {
+        .a_row = g->a_row,
+        .a_col = g->a_col,
+        .b_row = g->b_row,
+        .c_row = g->c_row,
+        .mode = g->mode,
+        .alpha = (real)g->alpha,
+        .list = list,
+    };
+    for (size_t i = 0; i < g->m; i += GROUP) {
+        t.k = list_samples(words, marks + i / GROUP, stride, list);
+        if (!t.k && g->mode == FM_GEMM_ADD_SCALED) {
+            continue;
+        }
+        const size_t rows = g->m - i < GROUP ? 1 : GROUP;
+        const size_t end = g->m - i < GROUP ? g->m : i + GROUP;
+        for (size_t r = i; r < end; r += rows) {
+            t.a = (const real *)g->a + (ptrdiff_t)r * g->a_row;
+            for (size_t j = 0; j < g->n;) {
+                const size_t vectors = (g->n - j) / LANES;
+                const int nv = vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
+                t.b = (const real *)g->b + j;
+                t.c = (real *)g->c + (ptrdiff_t)r * g->c_row + j;
+                run_tile(&t, rows, nv);
+                j += (size_t)nv * LANES;
+            }
+        }
+    }
+}
+
+void KERNEL(fill_sparse)(fm_kernels *table)
+{
+    table->compress = compress;
+    table->sparse_rows = sparse_rows;
+    table->mark = mark;
+    table->marked_gemm = marked_gemm;
+}

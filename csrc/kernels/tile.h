@@ -1,0 +1,110 @@
+/* A tile of a product, held in registers while it walks down k: per step it loads nv vectors of a
+ * row of b and broadcasts one element of a per row. */
+#ifndef FM_TILE_H
+#define FM_TILE_H
+
+#include "simd.h"
+
+typedef struct {
+    size_t k;
+    const real *a;
+    ptrdiff_t a_row, a_col;
+    const real *b;
+    ptrdiff_t b_row;
+    real *c;
+    ptrdiff_t c_row;
+    const real *bias; /* NULL for none */
+    fm_gemm_mode mode;
+    real alpha;
+    int relu;
+    const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
+} tile_args;
+
+/* The accumulators become registers only if their loops are gone early. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* One tile of `rows` x `nv` vectors; where `partial`, nv is 1 and only `columns` lanes count; where
+ * `listed`, only the listed depths are visited. All but t and columns are constants at each call,
+ * so the accumulators live in registers. */
+ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
+                        size_t columns, const int listed)
+{
+    vec sum[8][8];
+    const vec zero = vec_set1(0);
+    const vec_mask mask = vec_first(partial ? columns : 0);
+
+    if (t->mode == FM_GEMM_CONTINUE) {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                const real *c = t->c + i * t->c_row + j * LANES;
+                sum[i][j] = partial ? vec_load_first(c, mask, zero) : vec_load(c);
+            }
+        }
+    } else {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = zero;
+            }
+        }
+    }
+
+    const real *a = t->a, *b = t->b;
+    for (size_t p = 0; p < t->k; p++) {
+        vec row[8];
+        if (listed) {
+            a = t->a + (ptrdiff_t)t->list[p] * t->a_col;
+            b = t->b + (ptrdiff_t)t->list[p] * t->b_row;
+        }
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec x = vec_set1(a[i * t->a_row]);
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = vec_fma(x, row[j], sum[i][j]);
+            }
+        }
+        if (!listed) {
+            a += t->a_col;
+            b += t->b_row;
+        }
+    }
+
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        if (t->bias) {
+            const real *from = t->bias + j * LANES;
+            const vec bias = partial ? vec_load_first(from, mask, zero) : vec_load(from);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                sum[i][j] = sum[i][j] + bias;
+            }
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            real *c = t->c + i * t->c_row + j * LANES;
+            vec value = sum[i][j];
+            if (t->relu) {
+                value = vec_max(zero, value);
+            }
+            if (t->mode == FM_GEMM_ADD_SCALED) {
+                const vec old = partial ? vec_load_first(c, mask, zero) : vec_load(c);
+                value = vec_fma(vec_set1(t->alpha), value, old);
+            }
+            if (partial) {
+                vec_store_first(c, value, mask);
+            } else {
+                vec_store(c, value);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* A training step, cut so that any number of threads can share it.
+ *
+ * Forward, loss and backward of a sample need nothing of other samples, so threads take rows of
+ * the batch. A weight's gradient sums over the whole batch, so there threads take weights: inputs
+ * of each layer, all outputs. The first layer is the largest as a rule, and a weight that one core
+ * has updated must travel to every core that reads it; so where the batch is small beside the
+ * layer, threads keep columns of it to themselves instead, in both directions, and what travels is
+ * the layer's output. None of this changes an element's arithmetic. */
+#ifndef FM_STEP_H
+#define FM_STEP_H
+
+#include "network.h"
+
+typedef struct {
+    const fm_network *network;
+    const fm_kernels *kernels;
+    const void *parameters;
+    const fm_matrix *x;
+    const fm_targets *y;
+    const size_t *order; /* of the samples; NULL: as they stand */
+    int by_columns;      /* the first layer is split by columns */
+    int skip_forward, skip_gradient; /* zeros of the input */
+
+    void *input;          /* batch x in_stride of the first layer; by columns, one for each thread */
+    size_t input_size;    /* elements from one thread's input to the next, or 0 */
+    void *first_output[2]; /* the first layer's outputs of even and odd steps */
+    void **outputs;       /* per layer but the first, batch x out_stride */
+    void **deltas;        /* per layer, batch x out_stride: gradients of the pre-activations */
+    void **transposed;    /* per layer but the first: its weights transposed */
+    fm_zeros *zeros;      /* per thread */
+    double *losses;       /* per sample of the batch */
+    uint8_t *correct;
+} fm_step;
+
+/* Lay out the buffers of steps of up to batch_size of n_samples samples on up to `threads`
+ * threads, and room for n_samples indices, from `base` on; base may be NULL to learn the size.
+ * Returns the bytes taken, SIZE_MAX if too many. */
+size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size,
+                       size_t threads, void *base, fm_step *step, size_t **order);
+/* Choose whether to skip zeros by looking at some of the samples. */
+void fm_step_look_at_zeros(fm_step *step);
+
+/* A batch: `count` samples from position `first` of the order on, the number-th of the epoch. */
+typedef struct {
+    size_t first, count, number;
+} fm_batch;
+
+/* The phases of a step for thread `part` of `parts`. Split by columns, gather and first may run
+ * while other threads are still in the last step's gradient; split by rows, `first` is part of
+ * `rows`. Between rows and gradient all threads must meet, likewise before rows. */
+void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t parts);
+/* `stop` is asked before every block of rows and after the last; where it says so, the rest is left
+ * undone. */
+void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
+                  int (*stop)(void *context, size_t part), void *context);
+void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
+                      void *target, size_t part, size_t parts);
+/* Bring this thread's part of the transposed weights up to date. */
+void fm_step_transpose(const fm_step *step, size_t part, size_t parts);
+
+#endif
