@@ -123,16 +123,25 @@ NETWORKS = {
     "regression": ([33, 257, 129, 3], ["relu", "tanh", "identity"], 301, 100),
     "regression on tanh": ([33, 257, 2], ["relu", "tanh"], 301, 7),
 }
-INPUTS = ("float32", "float64", "uint8")
+INPUTS = ("float32", "float64", "uint8", "images", "one-hot")
+"""Images are uint8 of which a sixth is not zero, as in drawings; zeros may be skipped."""
 
 
-def problem(kind, dtype, x_dtype, seed=0):
+def make_samples(rng, n, n_features, kind):
+    if kind == "one-hot":
+        X = np.zeros((n, n_features), np.float32)
+        X[np.arange(n), rng.integers(n_features, size=n)] = rng.normal(size=n)
+        return X
+    if kind in ("uint8", "images"):
+        X = rng.integers(1, 256, size=(n, n_features), dtype=np.uint8)
+        return X * (rng.random(X.shape) < 1 / 6) if kind == "images" else X
+    return rng.normal(size=(n, n_features)).astype(kind)
+
+
+def problem(kind, dtype, x_kind, seed=0):
     layers, activations, n, batch_size = NETWORKS[kind]
     rng = np.random.default_rng(seed)
-    if x_dtype == "uint8":
-        X = rng.integers(256, size=(n, layers[0]), dtype=np.uint8)
-    else:
-        X = rng.normal(size=(n, layers[0])).astype(x_dtype)
+    X = make_samples(rng, n, layers[0], x_kind)
     if activations[-1] == "softmax":
         y = rng.integers(layers[-1], size=n)
     elif activations[-1] == "sigmoid":
@@ -143,8 +152,8 @@ def problem(kind, dtype, x_dtype, seed=0):
     return net, X, y, batch_size
 
 
-def trained(kind, dtype, x_dtype, epochs=2, **options):
-    net, X, y, batch_size = problem(kind, dtype, x_dtype)
+def trained(kind, dtype, x_kind, epochs=2, **options):
+    net, X, y, batch_size = problem(kind, dtype, x_kind)
     options = {"batch_size": batch_size, "lr": 0.05, **options}
     history = net.fit(X, y, epochs=epochs, validation_data=(X, y), **options)
     measured = history.to_dict()
@@ -152,20 +161,123 @@ def trained(kind, dtype, x_dtype, epochs=2, **options):
     return net._parameters.copy(), measured
 
 
-@pytest.mark.parametrize("x_dtype", INPUTS)
+@pytest.mark.parametrize("x_kind", INPUTS)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_training(kind, x_dtype, dtype, isa):
-    assert_threads_agree(lambda: trained(kind, dtype, x_dtype))
+def test_training(kind, x_kind, dtype, isa):
+    assert_threads_agree(lambda: trained(kind, dtype, x_kind))
 
 
-@pytest.mark.parametrize("x_dtype", INPUTS)
+@pytest.mark.parametrize("x_kind", INPUTS)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_using_a_network(kind, x_dtype, dtype, isa):
-    net, X, y, _ = problem(kind, dtype, x_dtype)
+def test_using_a_network(kind, x_kind, dtype, isa):
+    net, X, y, _ = problem(kind, dtype, x_kind)
     assert_threads_agree(lambda: net._output(X))
     assert_threads_agree(lambda: net.predict(X))
     assert_threads_agree(lambda: net.evaluate(X, y))
     assert_threads_agree(lambda: net.loss_and_gradients(X, y))
+
+
+@pytest.mark.parametrize("n", [4, 7, 16])
+@pytest.mark.parametrize("kind", ["digits", "wide", "wide, single samples", "one large batch"])
+def test_training_with_more_threads_than_cores(kind, n, dtype):
+    fm.set_num_threads(1)
+    expected = bits(trained(kind, dtype, "images"))
+    fm.set_num_threads(n)
+    assert bits(trained(kind, dtype, "images")) == expected
+
+
+# Zeros ----------------------------------------------------------------------------------------
+
+
+def gradients_by_operations(net, X, y):
+    """Return the loss and the gradients of a network, put together from operations."""
+    *hidden, last = net.activations
+    outputs = [X]
+    for w, b, name in zip(net.weights, net.biases, [*hidden, "identity"], strict=True):
+        outputs.append(ops.dense_forward(outputs[-1], w, b, name))
+    if last == "softmax":
+        loss, dz = ops.softmax_cross_entropy(outputs[-1], y)
+    else:
+        loss, dz = ops.binary_cross_entropy_with_logits(outputs[-1], y)
+    dws, dbs = [], []
+    for layer in range(len(net.weights) - 1, -1, -1):
+        dx, dw, db = ops.dense_backward(dz, outputs[layer], net.weights[layer])
+        dws.append(dw)
+        dbs.append(db)
+        if layer:
+            dz = getattr(ops, f"{hidden[layer - 1]}_backward")(dx, outputs[layer])
+    return loss, dws[::-1], dbs[::-1]
+
+
+DENSITIES = (0.0, 0.01, 0.1, 0.4, 0.6, 1.0)
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize(
+    ("layers", "n"),
+    [
+        ([33, 5], 1),
+        ([1, 130, 3], 17),
+        ([3, 16, 4], 40),
+        ([17, 130, 3], 70),
+        ([130, 33, 3], 65),
+        ([130, 65, 33, 10], 333),
+        ([50, 521, 3], 31),
+        ([785, 130, 10], 96),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_a_network_is_its_operations_whatever_is_zero(
+    output, layers, n, density, dtype, isa, threads
+):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, layers[0])).astype(dtype)
+    X *= rng.random(X.shape) < density
+    k = layers[-1]
+    y = rng.integers(k, size=n) if output == "softmax" else rng.random((n, k)).astype(dtype)
+    net = fm.MLP(layers, [*["relu", "tanh"][: len(layers) - 2], output], dtype=dtype)
+    for b in net.biases:
+        b[...] = rng.normal(size=b.shape)
+    loss, dws, dbs = net.loss_and_gradients(X, y)
+    expected = gradients_by_operations(net, X, y)
+    assert loss == pytest.approx(expected[0], rel=1e-14)
+    for mine, other in zip(dws + dbs, expected[1] + expected[2], strict=True):
+        np.testing.assert_array_equal(mine, other)
+    # An epoch of one batch reports the loss of its forward, which inference computes densely.
+    before = net.evaluate(X, y)
+    history = net.fit(X, y, epochs=1, batch_size=n, shuffle=False, lr=0.5)
+    assert history.loss[0] == before["loss"]
+    assert history.accuracy[0] == before["accuracy"]
+
+
+@pytest.mark.parametrize("dense_first", [True, False])
+def test_samples_unlike_those_that_were_looked_at(dense_first, dtype, isa):
+    """Whether to skip zeros is decided by a few samples; it must not matter to the others."""
+    rng = np.random.default_rng(2)
+    n = 64 * 10
+    X = rng.normal(size=(n, 40)).astype(dtype)
+    y = rng.integers(3, size=n)
+    looked_at = np.arange(n) % 10 == 0
+    X[looked_at != dense_first] *= rng.random((int((looked_at != dense_first).sum()), 40)) < 0.1
+    net = fm.MLP([40, 33, 3], dtype=dtype)
+    assert_threads_agree(lambda: net.loss_and_gradients(X, y))
+    _, dws, dbs = net.loss_and_gradients(X, y)
+    _, other_dws, other_dbs = gradients_by_operations(net, X, y)
+    for mine, other in zip(dws + dbs, other_dws + other_dbs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_negative_zero_is_a_zero(dtype, isa):
+    rng = np.random.default_rng(3)
+    X = np.where(rng.random((70, 33)) < 0.2, rng.normal(size=(70, 33)), 0.0).astype(dtype)
+    y = rng.integers(3, size=70)
+    net = fm.MLP([33, 20, 3], dtype=dtype)
+    expected = net.loss_and_gradients(X, y)
+    assert bits(net.loss_and_gradients(np.where(X == 0, -X, X), y)) == bits(expected)
+
+
+# Rows and batches -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -193,7 +305,7 @@ def test_a_loss_is_the_mean_of_the_losses_of_its_rows(kind, dtype):
         assert loss == sum(rows) / n
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", ["digits", "narrow", "regression", "one large batch"])
 def test_same_seed_same_bits(kind, dtype, isa, threads):
     first, second = (trained(kind, dtype, "float32") for _ in range(2))
     assert bits(first[0]) == bits(second[0])

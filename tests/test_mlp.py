@@ -567,6 +567,35 @@ def test_divergence_after_good_epochs(dtype):
     assert snapshot(net) == before
 
 
+DIVERGE_SLOWLY = """
+import sys, time
+import numpy as np
+import fastmlp as fm
+import fastmlp.mlp
+fastmlp.mlp.POLL_SECONDS = 0.0
+fm.set_num_threads(int(sys.argv[1]))
+
+class Wait(fm.Callback):
+    def on_progress(self, net, progress):
+        time.sleep(0.002)
+
+rng = np.random.default_rng(0)
+X, y = 1e15 * rng.normal(size=(96, 64)).astype(np.float32), rng.integers(10, size=96)
+net = fm.MLP([64, 64, 64, 10])
+for _ in range(30):
+    try:
+        net.fit(X, y, epochs=3, batch_size=32, lr=1e20, callbacks=[Wait()])
+    except fm.DivergenceError:
+        print("diverged")
+"""
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_divergence_after_a_slow_callback_does_not_hang(n, run_python):
+    """While one thread is in the callback the others go to sleep, and wake up late."""
+    assert run_python(DIVERGE_SLOWLY, n, timeout=15).split() == ["diverged"] * 30
+
+
 def test_divergence_of_the_last_update_is_noticed():
     X, y = np.full((1, 1), 1e30, np.float32), np.zeros((1, 1))
     net = fm.MLP([1, 1], ["identity"], init=1e-30)
@@ -739,6 +768,7 @@ def test_a_callback_may_use_the_network(threads, long_epoch):
             scores.append(net.evaluate(X[:5000], y[:5000])["loss"])
             pickle.dumps(net)
             fm.ops.matmul(X[:300], net.weights[0])
+            fm.set_num_threads(1 + len(scores) % 3)
             if len(scores) == 4:
                 raise StopIteration
 
