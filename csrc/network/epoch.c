@@ -12,6 +12,7 @@ typedef struct {
     size_t n_samples;
     fm_totals totals;
     double polled; /* when progress was last reported */
+    int diverged;  /* thread 0's own; becomes the status in the next step */
     _Atomic int status;
     fm_barrier barrier;
 } epoch;
@@ -27,7 +28,7 @@ static void account(epoch *e, size_t count)
     e->totals.loss += sum;
     e->totals.samples += count;
     if (!isfinite(sum)) {
-        e->status = FM_ERROR_DIVERGED;
+        e->diverged = 1;
     }
 }
 
@@ -37,6 +38,9 @@ static int stop(void *context, size_t part)
 {
     epoch *e = context;
     const fm_training *o = e->options;
+    if (part == 0 && e->diverged) {
+        e->status = FM_ERROR_DIVERGED;
+    }
     if (part == 0 && o->progress && !e->status) {
         const double now = omp_get_wtime();
         if (now - e->polled >= o->poll_seconds) {
@@ -49,8 +53,8 @@ static int stop(void *context, size_t part)
     return e->status != FM_OK;
 }
 
-/* Threads leave the loop together: each looks at the status after a barrier before which it was
- * set. */
+/* Threads leave the loop together: the status is set before a step's second barrier only, and looked
+ * at after it, so all see the same. */
 static void train(void *context, size_t part, size_t parts)
 {
     epoch *e = context;
@@ -139,7 +143,7 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     const size_t batch = fm_min(options->batch_size, x->rows);
     fm_in_parallel(threads_of(network, batch, options->threads), train, &e);
     *totals = e.totals;
-    return (fm_status)e.status;
+    return e.diverged ? FM_ERROR_DIVERGED : (fm_status)e.status;
 }
 
 typedef struct {
