@@ -72,6 +72,7 @@ def load_model(path: str | os.PathLike[str]) -> "MLP":
     """
     from ..mlp import MLP
 
+    path = os.fspath(path)
     safetensors = _safetensors()
     with open(path, "rb"):
         pass  # a missing or unreadable file, or a folder, is reported as Python reports it
@@ -85,7 +86,7 @@ def load_model(path: str | os.PathLike[str]) -> "MLP":
         if not all(np.isfinite(array).all() for array in weights + biases):
             raise ValueError("it holds weights that are not finite")
     except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a usable fastmlp model: {error}") from error
+        raise ValueError(f"{path} is not a usable fastmlp model: {error}") from error
     net = MLP.__new__(MLP)
     net.__setstate__({"attributes": attributes, "weights": weights, "biases": biases})
     return net
