@@ -3,59 +3,51 @@
 
 #include "network.h"
 
-static void forward_dense(const fm_kernels *kernels, fm_gemm gemm)
-{
-    kernels->gemm(&gemm);
-}
-
 /* Rows go in pairs, as the kernel runs two side by side. */
-static void forward_sparse(const fm_kernels *kernels, fm_gemm g, const fm_zeros *zeros)
+static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
-    for (size_t i = 0; i < g.m; i += 2) {
-        const size_t rows = g.m - i < 2 ? 1 : 2;
+    for (size_t i = 0; i < g->m; i += 2) {
+        const size_t rows = g->m - i < 2 ? 1 : 2;
         fm_sparse_row row[2];
         for (size_t r = 0; r < rows; r++) {
-            const void *x = fm_at(g.a, (ptrdiff_t)(i + r) * g.a_row, kernels->itemsize);
-            row[r].count = kernels->compress(g.k, x, zeros->index[r], zeros->value[r]);
-            row[r].index = zeros->index[r];
-            row[r].value = zeros->value[r];
+            const void *x = fm_at(g->a, (ptrdiff_t)(i + r) * g->a_row, kernels->itemsize);
+            row[r].count = kernels->compress(g->k, x, scratch->index[r], scratch->value[r]);
+            row[r].index = scratch->index[r];
+            row[r].value = scratch->value[r];
         }
-        kernels->sparse_rows(rows, g.n, row, g.b, g.b_row, g.bias, g.relu,
-                             fm_at(g.c, (ptrdiff_t)i * g.c_row, kernels->itemsize), g.c_row);
+        kernels->sparse_rows(rows, g->n, row, g->b, g->b_row, g->bias, g->relu,
+                             fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize), g->c_row);
     }
 }
 
-static void forward(const layer *l, const fm_kernels *kernels, const void *parameters, size_t rows,
-                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row, fm_range columns,
-                    fm_activation activation, const fm_zeros *zeros)
+static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
+                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
+                    fm_activation activation, const fm_scratch *scratch)
 {
-    const size_t item = kernels->itemsize, n = columns.end - columns.begin;
-    const ptrdiff_t begin = (ptrdiff_t)columns.begin;
-    void *out = fm_at(y, begin, item);
-    if (!n) {
-        return;
-    }
     const fm_gemm gemm = {.m = rows,
-                          .n = n,
+                          .n = parameters.outputs,
                           .k = l->inputs,
                           .a = x,
                           .a_row = x_row,
                           .a_col = 1,
-                          .b = fm_at(parameters, (ptrdiff_t)l->weight + begin, item),
-                          .b_row = (ptrdiff_t)l->out_stride,
-                          .c = out,
+                          .b = parameters.weight,
+                          .b_row = parameters.row,
+                          .c = y,
                           .c_row = y_row,
                           .mode = FM_GEMM_STORE,
-                          .bias = fm_at(parameters, (ptrdiff_t)l->bias + begin, item),
+                          .bias = parameters.bias,
                           .relu = activation == FM_RELU};
-    if (zeros) {
-        forward_sparse(kernels, gemm, zeros);
+    if (!gemm.n) {
+        return;
+    }
+    if (scratch) {
+        forward_sparse(kernels, &gemm, scratch);
     } else {
-        forward_dense(kernels, gemm);
+        kernels->gemm(&gemm);
     }
     if (activation != FM_IDENTITY && activation != FM_RELU) {
-        const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? n : l->outputs;
-        fm_activate_rows(kernels, activation, rows, width, out, y_row, out, y_row);
+        const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? gemm.n : l->outputs;
+        fm_activate_rows(kernels, activation, rows, width, y, y_row, y, y_row);
     }
 }
 
@@ -76,46 +68,75 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *tran
     kernels->gemm(&gemm);
 }
 
-static void gradient_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_zeros *zeros)
+static void gradient_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
-    const size_t words = (g->k + 31) / 32, stride = zeros->marks_stride;
-    memset(zeros->marks, 0, words * stride * sizeof *zeros->marks);
+    const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
+    memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
     for (size_t i = 0; i < g->k; i++) {
         kernels->mark(g->m, fm_at(g->a, (ptrdiff_t)i * g->a_col, kernels->itemsize),
-                      (unsigned)(i % 32), zeros->marks + i / 32 * stride);
+                      (unsigned)(i % 32), scratch->marks + i / 32 * stride);
     }
-    kernels->marked_gemm(g, zeros->marks, words, stride, zeros->list);
+    kernels->marked_gemm(g, scratch->marks, words, stride, scratch->list);
+}
+
+/* The chains of a large batch, continued from block to block of samples in `sums` and applied once
+ * they are complete. */
+static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, void *sums)
+{
+    const size_t item = kernels->itemsize;
+    for (size_t i = 0; i < g->m; i += FM_GRADIENT_INPUTS) {
+        fm_gemm block = *g;
+        block.m = fm_min(FM_GRADIENT_INPUTS, g->m - i);
+        block.c = sums;
+        block.c_row = (ptrdiff_t)g->n;
+        for (size_t p = 0; p < g->k; p += FM_GRADIENT_SAMPLES) {
+            block.k = fm_min(FM_GRADIENT_SAMPLES, g->k - p);
+            block.a = fm_at(g->a, (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col, item);
+            block.b = fm_at(g->b, (ptrdiff_t)p * g->b_row, item);
+            block.mode = p ? FM_GEMM_CONTINUE : FM_GEMM_STORE;
+            kernels->gemm(&block);
+        }
+        for (size_t r = 0; r < block.m; r++) {
+            const void *sum = fm_at(sums, (ptrdiff_t)(r * g->n), item);
+            void *to = fm_at(g->c, (ptrdiff_t)(i + r) * g->c_row, item);
+            if (g->mode == FM_GEMM_ADD_SCALED) {
+                kernels->axpy(g->n, g->alpha, sum, to);
+            } else {
+                memcpy(to, sum, g->n * item);
+            }
+        }
+    }
 }
 
 static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, fm_gemm_mode mode, double alpha, void *target, fm_block block,
-                     const fm_zeros *zeros)
+                     const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
+                     fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip)
 {
     const size_t item = kernels->itemsize;
-    const fm_range in = block.inputs, out = block.outputs, biases = block.biases;
-    const ptrdiff_t row = (ptrdiff_t)l->out_stride;
-    const size_t corner = l->weight + in.begin * l->out_stride + out.begin;
-    const fm_gemm gemm = {.m = in.end - in.begin,
-                          .n = out.end - out.begin,
+    const fm_gemm gemm = {.m = inputs.end - inputs.begin,
+                          .n = target.outputs,
                           .k = rows,
-                          .a = fm_at(x, (ptrdiff_t)in.begin, item),
+                          .a = fm_at(x, (ptrdiff_t)inputs.begin, item),
                           .a_row = 1,
                           .a_col = (ptrdiff_t)l->in_stride,
-                          .b = fm_at(dy, (ptrdiff_t)out.begin, item),
-                          .b_row = row,
-                          .c = fm_at(target, (ptrdiff_t)corner, item),
-                          .c_row = row,
+                          .b = dy,
+                          .b_row = (ptrdiff_t)l->out_stride,
+                          .c = fm_at(target.weight, (ptrdiff_t)inputs.begin * target.row, item),
+                          .c_row = target.row,
                           .mode = mode,
                           .alpha = alpha};
     if (gemm.m && gemm.n) {
-        if (zeros) {
-            gradient_sparse(kernels, &gemm, zeros);
+        if (skip) {
+            gradient_sparse(kernels, &gemm, scratch);
+        } else if (rows > FM_GRADIENT_SAMPLES) {
+            gradient_blocked(kernels, &gemm, scratch->sums);
         } else {
             kernels->gemm(&gemm);
         }
     }
-    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, (ptrdiff_t)biases.begin, item),
-                         row, mode, alpha, fm_at(target, (ptrdiff_t)(l->bias + biases.begin), item));
+    const ptrdiff_t begin = (ptrdiff_t)biases.begin;
+    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, begin, item),
+                         (ptrdiff_t)l->out_stride, mode, alpha, fm_at(target.bias, begin, item));
 }
 
 static void transpose(const layer *l, const fm_kernels *kernels, const void *parameters,

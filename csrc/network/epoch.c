@@ -60,7 +60,7 @@ static void train(void *context, size_t part, size_t parts)
     epoch *e = context;
     const size_t batch_size = e->options->batch_size;
     fm_batch batch = {0};
-    fm_step_transpose(&e->step, part, parts);
+    fm_step_begin(&e->step, part, parts);
     for (; batch.first < e->n_samples; batch.first += batch.count, batch.number++) {
         batch.count = fm_min(batch_size, e->n_samples - batch.first);
         fm_step_first(&e->step, batch, part, parts);
@@ -68,7 +68,7 @@ static void train(void *context, size_t part, size_t parts)
         fm_step_rows(&e->step, batch, part, parts, stop, e);
         fm_barrier_meet(&e->barrier, parts);
         if (e->status) {
-            return;
+            break;
         }
         fm_step_gradient(&e->step, batch, FM_GEMM_ADD_SCALED, -e->options->lr, e->parameters, part,
                          parts);
@@ -77,6 +77,7 @@ static void train(void *context, size_t part, size_t parts)
             account(e, batch.count);
         }
     }
+    fm_step_end(&e->step, part, parts);
 }
 
 /* Threads for steps of `batch` samples, by the operations of a step. */
@@ -163,7 +164,7 @@ static int never(void *context, size_t part)
 static void gradient_part(void *context, size_t part, size_t parts)
 {
     batch_gradient *b = context;
-    fm_step_transpose(&b->step, part, parts);
+    fm_step_begin(&b->step, part, parts);
     fm_step_first(&b->step, b->batch, part, parts);
     fm_barrier_meet(&b->barrier, parts);
     fm_step_rows(&b->step, b->batch, part, parts, never, NULL);

@@ -82,18 +82,19 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
         const int last = i + 1 == net->n_layers;
         char *y = buffers + (1 + i % 2) * third;
         ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
-        fm_range columns = {0, l->out_stride};
+        size_t columns = l->out_stride;
         fm_activation activation = l->activation;
         if (last && f->out) {
             y = fm_row(f->out, first, item);
             y_row = f->out->stride;
-            columns.end = l->outputs;
+            columns = l->outputs;
         }
         if (last && f->logits && net->fused) {
             activation = FM_IDENTITY;
         }
-        l->type->forward(l, f->kernels, f->parameters, rows, x, x_row, y, y_row, columns,
-                         activation, NULL);
+        l->type->forward(l, f->kernels,
+                         fm_columns_of(net, l, f->parameters, (fm_range){0, columns}), rows, x,
+                         x_row, y, y_row, activation, NULL);
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);
         }

@@ -6,36 +6,46 @@
 
 typedef struct layer layer;
 
-/* A thread's scratch for products with an input that is mostly zeros, see kernels.h. */
+/* Samples that a gradient takes at a time, and inputs, where the batch has more samples: the
+ * inputs' values of those samples then stay cached. */
+enum { FM_GRADIENT_SAMPLES = 512, FM_GRADIENT_INPUTS = 64 };
+
+/* A thread's scratch. */
 typedef struct {
+    void *sums; /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
+    /* For products with an input that is mostly zeros, see kernels.h. */
     uint32_t *index[2];
     void *value[2]; /* in_stride + FM_ALIGNMENT elements each, as index */
     uint32_t *marks, *list;
     size_t marks_stride;
-} fm_zeros;
+} fm_scratch;
 
-/* The part of a layer's parameters that a thread computes the gradient of. */
+/* Columns of a layer's parameters, or of their gradient: `outputs` of them, from the first column
+ * `weight` and `bias` point at. */
 typedef struct {
-    fm_range inputs, outputs; /* of the weights */
-    fm_range biases;
-} fm_block;
+    void *weight, *bias;
+    ptrdiff_t row; /* from one input's weights to the next's */
+    size_t outputs;
+} fm_columns;
 
 /* What a kind of layer can do. Buffers hold a batch, one sample a row, rows `in_stride` or
  * `out_stride` elements apart. Threads call these at the same time with disjoint rows or blocks. */
 typedef struct {
-    /* Columns `columns` of y = f(x) for `rows` rows; x's rows are x_row apart, y's y_row apart. The
-     * columns may include the padding. Where zeros is not NULL, zeros of x are skipped and columns
-     * are cut at multiples of FM_ALIGNMENT bytes. */
-    void (*forward)(const layer *l, const fm_kernels *kernels, const void *parameters, size_t rows,
-                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row, fm_range columns,
-                    fm_activation activation, const fm_zeros *zeros);
+    /* Columns of y = f(x) for `rows` rows, y pointing at the first; x's rows are x_row apart, y's
+     * y_row apart. The columns may include the padding. Where scratch is not NULL, zeros of x are
+     * skipped and columns are cut at multiples of FM_ALIGNMENT bytes. */
+    void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
+                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
+                    fm_activation activation, const fm_scratch *scratch);
     /* dx from dy, the gradient of the pre-activation, with the layer's transposed weights. */
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *transposed, size_t rows,
                      const void *dy, void *dx);
-    /* Of a block: target = gradient, or target += alpha * gradient. */
+    /* target = gradient, or target += alpha * gradient, of the weights of these inputs and of all
+     * the target's columns, and of the biases; dy points at the first column. With `skip`, zeros of
+     * x are skipped. */
     void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, fm_gemm_mode mode, double alpha, void *target, fm_block block,
-                     const fm_zeros *zeros);
+                     const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
+                     fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip);
     /* The transposed copy of the weights of these inputs, after they have changed. */
     void (*transpose)(const layer *l, const fm_kernels *kernels, const void *parameters,
                       void *transposed, fm_range inputs);
@@ -60,6 +70,16 @@ struct fm_network {
     size_t widest; /* the longest padded row of any activation */
     layer layers[];
 };
+
+/* Columns [begin, end) of a layer in a parameter or gradient buffer. */
+static inline fm_columns fm_columns_of(const fm_network *network, const layer *l,
+                                       const void *buffer, fm_range columns)
+{
+    const size_t item = network->itemsize;
+    return (fm_columns){fm_at(buffer, (ptrdiff_t)(l->weight + columns.begin), item),
+                        fm_at(buffer, (ptrdiff_t)(l->bias + columns.begin), item),
+                        (ptrdiff_t)l->out_stride, columns.end - columns.begin};
+}
 
 /* FM_OK if parameters, x and y fit the network. y may be NULL. */
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_matrix *x,

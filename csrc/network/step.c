@@ -35,20 +35,23 @@ static void *take(cursor *c, size_t count, size_t size)
     return piece;
 }
 
-static void take_zeros(cursor *c, const fm_network *network, size_t batch, fm_zeros *zeros)
+static void take_scratch(cursor *c, const fm_network *network, size_t batch, fm_scratch *scratch)
 {
     const layer *l = &network->layers[0];
     const size_t room = l->in_stride + FM_ALIGNMENT, words = (batch + 31) / 32;
-    fm_zeros z;
+    fm_scratch s = {0};
     for (int i = 0; i < 2; i++) {
-        z.index[i] = take(c, room, sizeof(uint32_t));
-        z.value[i] = take(c, room, network->itemsize);
+        s.index[i] = take(c, room, sizeof(uint32_t));
+        s.value[i] = take(c, room, network->itemsize);
     }
-    z.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
-    z.marks = take(c, words * z.marks_stride, sizeof(uint32_t));
-    z.list = take(c, 32 * words, sizeof(uint32_t));
+    s.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
+    s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
+    s.list = take(c, 32 * words, sizeof(uint32_t));
+    if (batch > FM_GRADIENT_SAMPLES) {
+        s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
+    }
     if (c->base) {
-        *zeros = z;
+        *scratch = s;
     }
 }
 
@@ -69,9 +72,15 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
     step->outputs = take(&c, n_layers, sizeof(void *));
     step->deltas = take(&c, n_layers, sizeof(void *));
     step->transposed = take(&c, n_layers, sizeof(void *));
-    step->zeros = take(&c, threads, sizeof *step->zeros);
+    step->scratch = take(&c, threads, sizeof *step->scratch);
+    step->panels = take(&c, threads, sizeof *step->panels);
     for (size_t i = 0; i < threads; i++) {
-        take_zeros(&c, network, batch, base ? &step->zeros[i] : NULL);
+        take_scratch(&c, network, batch, base ? &step->scratch[i] : NULL);
+        /* Any thread's, as fewer may come than were asked for. */
+        void *panel = step->by_columns ? take(&c, first->inputs, first->out_stride * item) : NULL;
+        if (base) {
+            step->panels[i] = panel;
+        }
     }
     for (size_t i = 0; i < n_layers; i++) {
         const layer *l = &network->layers[i];
@@ -97,23 +106,22 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
 
 void fm_gather_row(const fm_kernels *kernels, const fm_matrix *x, size_t index, void *to)
 {
-    const size_t size = x->dtype == FM_UINT8 ? 1 : x->dtype == FM_FLOAT32 ? 4 : 8;
-    kernels->convert[x->dtype](x->cols, fm_row(x, index, size), to);
+    kernels->convert[x->dtype](x->cols, fm_row(x, index, fm_dtype_size(x->dtype)), to);
 }
 
 void fm_step_look_at_zeros(fm_step *step)
 {
-    const fm_zeros *zeros = &step->zeros[0];
-    const size_t n = step->x->cols, groups = zeros->marks_stride;
+    const fm_scratch *scratch = &step->scratch[0];
+    const size_t n = step->x->cols, groups = scratch->marks_stride;
     const size_t rows = fm_min(step->x->rows, LOOK_AT);
     size_t set = 0, groups_set = 0;
     for (size_t i = 0; i < rows; i++) {
         fm_gather_row(step->kernels, step->x, i * (step->x->rows / rows), step->input);
-        set += step->kernels->compress(n, step->input, zeros->index[0], zeros->value[0]);
-        memset(zeros->marks, 0, groups * sizeof *zeros->marks);
-        step->kernels->mark(n, step->input, 0, zeros->marks);
+        set += step->kernels->compress(n, step->input, scratch->index[0], scratch->value[0]);
+        memset(scratch->marks, 0, groups * sizeof *scratch->marks);
+        step->kernels->mark(n, step->input, 0, scratch->marks);
         for (size_t g = 0; g < groups; g++) {
-            groups_set += zeros->marks[g];
+            groups_set += scratch->marks[g];
         }
     }
     step->skip_forward = (double)set < dense_enough * (double)(rows * n);
@@ -123,6 +131,22 @@ void fm_step_look_at_zeros(fm_step *step)
 static size_t sample_of(const fm_step *step, fm_batch batch, size_t row)
 {
     return step->order ? step->order[batch.first + row] : batch.first + row;
+}
+
+/* Ask for the sample a batch ahead: samples come in random order from more memory than is cached,
+ * which the hardware cannot foresee. Inlined, as GCC takes a function that only prefetches for one
+ * without effect and leaves its calls out. */
+static inline __attribute__((always_inline)) void
+prefetch_sample(const fm_step *step, fm_batch batch, size_t row)
+{
+    if (batch.first + row >= step->x->rows) {
+        return;
+    }
+    const size_t size = fm_dtype_size(step->x->dtype);
+    const char *from = fm_row(step->x, sample_of(step, batch, row), size);
+    for (size_t i = 0; i < step->x->cols * size; i += FM_ALIGNMENT) {
+        __builtin_prefetch(from + i, 0, 2);
+    }
 }
 
 static void *input_of(const fm_step *step, size_t part)
@@ -142,6 +166,56 @@ static fm_activation activation_of(const fm_network *net, size_t layer_index)
     return in_loss ? FM_IDENTITY : net->layers[layer_index].activation;
 }
 
+static fm_range share_of_columns(const fm_step *step, size_t part, size_t parts)
+{
+    const size_t item = step->network->itemsize;
+    return fm_share(step->network->layers[0].out_stride, FM_ALIGNMENT / item, part, parts);
+}
+
+/* The first layer's parameters as this thread holds them: by columns, the weights are in a panel of
+ * its own. In place, the hardware would prefetch the neighbor's columns with every row, and take
+ * them from the core that writes them. */
+static fm_columns first_parameters(const fm_step *step, size_t part, fm_range columns)
+{
+    const layer *l = &step->network->layers[0];
+    fm_columns p = fm_columns_of(step->network, l, step->parameters, columns);
+    if (step->by_columns) {
+        p.weight = step->panels[part];
+        p.row = (ptrdiff_t)p.outputs;
+    }
+    return p;
+}
+
+static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
+{
+    const size_t item = step->network->itemsize;
+    for (size_t i = 0; i < step->network->layers[0].inputs; i++) {
+        memcpy(fm_at(to.weight, (ptrdiff_t)i * to.row, item),
+               fm_at(from.weight, (ptrdiff_t)i * from.row, item), from.outputs * item);
+    }
+}
+
+void fm_step_begin(const fm_step *step, size_t part, size_t parts)
+{
+    if (step->by_columns) {
+        const fm_range columns = share_of_columns(step, part, parts);
+        const layer *l = &step->network->layers[0];
+        copy_columns(step, fm_columns_of(step->network, l, step->parameters, columns),
+                     first_parameters(step, part, columns));
+    }
+    fm_step_transpose(step, part, parts);
+}
+
+void fm_step_end(const fm_step *step, size_t part, size_t parts)
+{
+    if (step->by_columns) {
+        const fm_range columns = share_of_columns(step, part, parts);
+        const layer *l = &step->network->layers[0];
+        copy_columns(step, first_parameters(step, part, columns),
+                     fm_columns_of(step->network, l, step->parameters, columns));
+    }
+}
+
 /* Gather rows and pass them through columns of the first layer. */
 static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
                         fm_range columns)
@@ -153,19 +227,14 @@ static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_ran
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
     void *x = input_of(step, part);
     for (size_t i = rows.begin; i < rows.end; i++) {
+        prefetch_sample(step, batch, i + batch.count);
         fm_gather_row(step->kernels, step->x, sample_of(step, batch, i),
                       fm_at(x, (ptrdiff_t)i * x_row, item));
     }
-    l->type->forward(l, step->kernels, step->parameters, rows.end - rows.begin,
-                     fm_at(x, begin * x_row, item), x_row,
-                     fm_at(output_of(step, batch, 0), begin * y_row, item), y_row, columns,
-                     activation_of(net, 0), step->skip_forward ? &step->zeros[part] : NULL);
-}
-
-static fm_range share_of_columns(const fm_step *step, size_t part, size_t parts)
-{
-    const size_t item = step->network->itemsize;
-    return fm_share(step->network->layers[0].out_stride, FM_ALIGNMENT / item, part, parts);
+    void *y = fm_at(output_of(step, batch, 0), begin * y_row + (ptrdiff_t)columns.begin, item);
+    l->type->forward(l, step->kernels, first_parameters(step, part, columns),
+                     rows.end - rows.begin, fm_at(x, begin * x_row, item), x_row, y, y_row,
+                     activation_of(net, 0), step->skip_forward ? &step->scratch[part] : NULL);
 }
 
 void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t parts)
@@ -226,10 +295,12 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, fm_rang
     for (size_t i = 1; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
-        l->type->forward(l, step->kernels, step->parameters, rows.end - rows.begin,
+        const fm_range all = {0, l->out_stride};
+        l->type->forward(l, step->kernels, fm_columns_of(net, l, step->parameters, all),
+                         rows.end - rows.begin,
                          fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
                          fm_at(step->outputs[i], begin * y_row, item), y_row,
-                         (fm_range){0, l->out_stride}, activation_of(net, i), NULL);
+                         activation_of(net, i), NULL);
     }
     loss_rows(step, batch, rows);
     backward_rows(step, batch, rows);
@@ -257,23 +328,39 @@ static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part
     return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
 }
 
+/* The first layer's share: all inputs of this thread's columns. */
+static void gradient_by_columns(const fm_step *step, fm_batch batch, fm_gemm_mode mode,
+                                double alpha, void *target, size_t part, size_t parts)
+{
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[0];
+    const fm_range columns = share_of_columns(step, part, parts);
+    const fm_range inputs = {0, l->inputs}, biases = {0, columns.end - columns.begin};
+    fm_columns to = fm_columns_of(net, l, target, columns);
+    if (target == step->parameters) {
+        to = first_parameters(step, part, columns);
+    }
+    l->type->gradient(l, step->kernels, batch.count, input_of(step, part),
+                      fm_at(step->deltas[0], (ptrdiff_t)columns.begin, net->itemsize), mode, alpha,
+                      to, inputs, biases, &step->scratch[part], step->skip_gradient);
+}
+
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
                       void *target, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
-    for (size_t i = 0; i < net->n_layers; i++) {
+    if (step->by_columns) {
+        gradient_by_columns(step, batch, mode, alpha, target, part, parts);
+    }
+    for (size_t i = step->by_columns ? 1 : 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
-        const fm_range all_inputs = {0, l->inputs}, all_outputs = {0, l->out_stride};
-        const fm_range outputs =
-            fm_share(l->out_stride, FM_ALIGNMENT / net->itemsize, part, parts);
-        const int by_columns = i == 0 && step->by_columns;
-        const fm_block block = {by_columns ? all_inputs : share_of_inputs(step, l, part, parts),
-                                by_columns ? outputs : all_outputs, outputs};
-        const int skip = i == 0 && step->skip_gradient;
+        const fm_range all = {0, l->out_stride};
+        const fm_range biases = fm_share(l->out_stride, FM_ALIGNMENT / net->itemsize, part, parts);
         l->type->gradient(l, step->kernels, batch.count,
-                          i ? output_of(step, batch, i - 1) : input_of(step, part),
-                          step->deltas[i], mode, alpha, target, block,
-                          skip ? &step->zeros[part] : NULL);
+                          i ? output_of(step, batch, i - 1) : step->input, step->deltas[i], mode,
+                          alpha, fm_columns_of(net, l, target, all),
+                          share_of_inputs(step, l, part, parts), biases,
+                          &step->scratch[part], i == 0 && step->skip_gradient);
     }
 }
 

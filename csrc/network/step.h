@@ -27,7 +27,8 @@ typedef struct {
     void **outputs;       /* per layer but the first, batch x out_stride */
     void **deltas;        /* per layer, batch x out_stride: gradients of the pre-activations */
     void **transposed;    /* per layer but the first: its weights transposed */
-    fm_zeros *zeros;      /* per thread */
+    fm_scratch *scratch;  /* per thread */
+    void **panels;        /* per thread, by columns: its columns of the first layer's weights */
     double *losses;       /* per sample of the batch */
     uint8_t *correct;
 } fm_step;
@@ -44,6 +45,11 @@ void fm_step_look_at_zeros(fm_step *step);
 typedef struct {
     size_t first, count, number;
 } fm_batch;
+
+/* Before a thread's first step and after its last: fetch its copies of parameters, and give back
+ * those that only it has kept up to date. */
+void fm_step_begin(const fm_step *step, size_t part, size_t parts);
+void fm_step_end(const fm_step *step, size_t part, size_t parts);
 
 /* The phases of a step for thread `part` of `parts`. Split by columns, gather and first may run
  * while other threads are still in the last step's gradient; split by rows, `first` is part of

@@ -38,6 +38,11 @@ static inline fm_range fm_share(size_t total, size_t unit, size_t part, size_t p
                       fm_min(units * (part + 1) / parts * unit, total)};
 }
 
+static inline size_t fm_dtype_size(fm_dtype dtype)
+{
+    return dtype == FM_UINT8 ? 1 : dtype == FM_FLOAT32 ? sizeof(float) : sizeof(double);
+}
+
 static inline int fm_is_real(fm_dtype dtype)
 {
     return dtype == FM_FLOAT32 || dtype == FM_FLOAT64;
