@@ -4,11 +4,31 @@
 /* Rows that pass through the layers together. */
 enum { BLOCK_ROWS = 64 };
 
-/* A thread's own buffers: the converted input and two activations that take turns. */
+/* A thread's own buffers: the converted input and two activations that take turns, and lists of
+ * the non-zeros of two rows. */
+static size_t activation_bytes(const fm_network *network, size_t n_samples)
+{
+    return fm_min(BLOCK_ROWS, n_samples) * network->widest * network->itemsize;
+}
+
+static size_t list_length(const fm_network *network)
+{
+    return network->layers[0].in_stride + FM_ALIGNMENT;
+}
+
 static size_t block_bytes(const fm_network *network, size_t n_samples)
 {
-    const size_t rows = fm_min(BLOCK_ROWS, n_samples);
-    return 3 * rows * network->widest * network->itemsize;
+    return 3 * activation_bytes(network, n_samples) +
+           2 * list_length(network) * (sizeof(uint32_t) + network->itemsize);
+}
+
+static fm_scratch lists_of(const fm_network *network, size_t n_samples, char *buffers)
+{
+    const size_t length = list_length(network);
+    char *lists = buffers + 3 * activation_bytes(network, n_samples);
+    char *values = lists + 2 * length * sizeof(uint32_t);
+    return (fm_scratch){.index = {(uint32_t *)lists, (uint32_t *)lists + length},
+                        .value = {values, values + length * network->itemsize}};
 }
 
 /* Per-sample losses and hits precede the buffers. */
@@ -43,6 +63,7 @@ typedef struct {
     const fm_matrix *x;
     const fm_matrix *out;  /* where predictions go, or NULL */
     int logits;            /* leave out the activation that the loss contains */
+    int skip;              /* zeros of the input */
     const fm_targets *y;   /* what they are compared with, or NULL */
     double *losses;
     uint8_t *correct;
@@ -66,7 +87,8 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
 {
     const fm_network *net = f->network;
     const size_t item = net->itemsize;
-    const size_t third = block_bytes(net, f->x->rows) / 3;
+    const size_t third = activation_bytes(net, f->x->rows);
+    const fm_scratch lists = lists_of(net, f->x->rows, buffers);
     const void *x = fm_row(f->x, first, item);
     ptrdiff_t x_row = f->x->stride;
 
@@ -94,7 +116,7 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
         }
         l->type->forward(l, f->kernels,
                          fm_columns_of(net, l, f->parameters, (fm_range){0, columns}), rows, x,
-                         x_row, y, y_row, activation, NULL);
+                         x_row, y, y_row, activation, i == 0 && f->skip ? &lists : NULL);
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);
         }
@@ -127,6 +149,12 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
     f->losses = workspace;
     f->correct = (uint8_t *)workspace + fm_round_up(n * sizeof(double), FM_ALIGNMENT);
     f->buffers = (char *)workspace + fixed;
+    /* Skipping writes whole vectors, for which the caller's output has no room. */
+    if (f->network->n_layers > 1 || !f->out) {
+        const fm_scratch lists = lists_of(f->network, n, f->buffers);
+        const fm_density density = fm_look_at_zeros(f->kernels, f->x, f->buffers, &lists);
+        f->skip = density.elements < FM_DENSE_ENOUGH;
+    }
     fm_in_parallel(threads, run_part, f);
     return FM_OK;
 }

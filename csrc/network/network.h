@@ -85,6 +85,21 @@ static inline fm_columns fm_columns_of(const fm_network *network, const layer *l
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_matrix *x,
                              const fm_targets *y);
 
+/* The first layer's view of its input: which share is not zero, and of the groups of features that
+ * share a tile of the gradient. */
+typedef struct {
+    double elements, groups;
+} fm_density;
+
+/* Zeros are skipped where less than this share is not zero: then the shorter sums save more than
+ * the lists cost. */
+#define FM_DENSE_ENOUGH 0.5
+
+/* Look at some of x's rows; row (in_stride) and scratch, marks for one word a group included, are
+ * written over. marks may be NULL, and groups is then not told. */
+fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_matrix *x, void *row,
+                            const fm_scratch *scratch);
+
 /* Write row `index` of x into `to` as the network's dtype. */
 void fm_gather_row(const fm_kernels *kernels, const fm_matrix *x, size_t index, void *to);
 

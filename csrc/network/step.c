@@ -6,11 +6,6 @@
 /* Rows that pass through the layers together, while their activations are cached. */
 enum { BLOCK_ROWS = 64 };
 
-void fm_gather_row(const fm_kernels *kernels, const fm_matrix *x, size_t index, void *to)
-{
-    kernels->convert[x->dtype](x->cols, fm_row(x, index, fm_dtype_size(x->dtype)), to);
-}
-
 static size_t sample_of(const fm_step *step, fm_batch batch, size_t row)
 {
     return step->order ? step->order[batch.first + row] : batch.first + row;

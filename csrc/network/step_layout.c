@@ -8,13 +8,6 @@
  * its gradient back, for an input and a sample each. */
 enum { SAMPLES_PER_COLUMN = 2 };
 
-/* Zeros are skipped where less than this share of the input is not zero, or of the groups of
- * features that share a tile: then the shorter sums save more than the lists cost. */
-static const double dense_enough = 0.5;
-
-/* Samples that are looked at to learn how many zeros there are. */
-enum { LOOK_AT = 64 };
-
 /* A cursor that hands out aligned pieces of a workspace and saturates at SIZE_MAX. */
 typedef struct {
     char *base;
@@ -103,19 +96,8 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
 
 void fm_step_look_at_zeros(fm_step *step)
 {
-    const fm_scratch *scratch = &step->scratch[0];
-    const size_t n = step->x->cols, groups = scratch->marks_stride;
-    const size_t rows = fm_min(step->x->rows, LOOK_AT);
-    size_t set = 0, groups_set = 0;
-    for (size_t i = 0; i < rows; i++) {
-        fm_gather_row(step->kernels, step->x, i * (step->x->rows / rows), step->input);
-        set += step->kernels->compress(n, step->input, scratch->index[0], scratch->value[0]);
-        memset(scratch->marks, 0, groups * sizeof *scratch->marks);
-        step->kernels->mark(n, step->input, 0, scratch->marks);
-        for (size_t g = 0; g < groups; g++) {
-            groups_set += scratch->marks[g];
-        }
-    }
-    step->skip_forward = (double)set < dense_enough * (double)(rows * n);
-    step->skip_gradient = (double)groups_set < dense_enough * (double)(rows * groups);
+    const fm_density density =
+        fm_look_at_zeros(step->kernels, step->x, step->input, &step->scratch[0]);
+    step->skip_forward = density.elements < FM_DENSE_ENOUGH;
+    step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
 }

@@ -10,6 +10,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
+from posix.stdlib cimport posix_memalign
 
 ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 LOSSES = ("softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error")
@@ -220,6 +221,12 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     return 0
 
 
+# NULL, which the core reports as out of memory, where there is not so much.
+cdef void *allocate(size_t size) noexcept nogil:
+    cdef void *memory
+    return NULL if posix_memalign(&memory, FM_ALIGNMENT, size) else memory
+
+
 cdef class Network:
     """A plan of layers: `layers` lists (inputs, outputs, index into ACTIVATIONS)."""
 
@@ -254,9 +261,6 @@ cdef class Network:
 
     def training_workspace(self, size_t n_samples, size_t batch_size, int threads):
         return fm_network_training_workspace(self.plan, n_samples, batch_size, threads)
-
-    def inference_workspace(self, size_t n_samples):
-        return fm_network_inference_workspace(self.plan, n_samples)
 
     def train_epoch(self, parameters, x, y, size_t batch_size, int threads, double lr, bint shuffle,
                     uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
@@ -305,26 +309,31 @@ cdef class Network:
         check(status)
         return totals.loss, totals.correct, totals.samples
 
-    def predict(self, parameters, x, bint logits, out, workspace):
+    # Every prediction has a workspace of its own, so that threads can share a network.
+    def predict(self, parameters, x, bint logits, out):
         cdef fm_matrix mp = view(parameters), mx = view(x), mo = view(out, True)
-        cdef fm_matrix mw = view(workspace, True)
         cdef fm_status status
+        cdef size_t size
+        cdef void *workspace
         with nogil:
-            status = fm_network_predict(
-                self.plan, mp.data, &mx, logits, &mo, mw.data, mw.cols
-            )
+            size = fm_network_inference_workspace(self.plan, mx.rows)
+            workspace = allocate(size)
+            status = fm_network_predict(self.plan, mp.data, &mx, logits, &mo, workspace, size)
+            free(workspace)
         check(status)
 
-    def evaluate(self, parameters, x, y, workspace):
+    def evaluate(self, parameters, x, y):
         """Return loss sum, hits, samples."""
         cdef fm_matrix mp = view(parameters), mx = view(x), values
-        cdef fm_matrix mw = view(workspace, True)
         cdef fm_targets my = as_targets(y, &values)
         cdef fm_totals totals
         cdef fm_status status
+        cdef size_t size
+        cdef void *workspace
         with nogil:
-            status = fm_network_evaluate(
-                self.plan, mp.data, &mx, &my, mw.data, mw.cols, &totals
-            )
+            size = fm_network_inference_workspace(self.plan, mx.rows)
+            workspace = allocate(size)
+            status = fm_network_evaluate(self.plan, mp.data, &mx, &my, workspace, size, &totals)
+            free(workspace)
         check(status)
         return totals.loss, totals.correct, totals.samples

@@ -87,19 +87,12 @@ class MLP(BaseMLP):
 
     def _output(self, X: Array, logits: bool = False) -> Array:
         output = np.empty((len(X), self.n_outputs), self.dtype)
-        workspace = self._inference_workspace(len(X))
-        self._plan.predict(self._parameters, X, logits, output, workspace)
+        self._plan.predict(self._parameters, X, logits, output)
         return output
 
     def _measure(self, X: Array, y: Array) -> tuple[float, int]:
-        loss, hits, samples = self._plan.evaluate(
-            self._parameters, X, y, self._inference_workspace(len(X))
-        )
+        loss, hits, samples = self._plan.evaluate(self._parameters, X, y)
         return loss / samples, hits
-
-    def _inference_workspace(self, n_samples: int) -> Array:
-        # Each call has its own, so that threads can predict with one network at the same time.
-        return aligned_empty(self._plan.inference_workspace(n_samples), np.uint8)
 
     def _is_finite(self, array: Array) -> bool:
         return array.dtype == np.uint8 or _core.all_finite(array, self._double)
