@@ -148,8 +148,8 @@ enum { FM_ALIGNMENT = 64 };
 /* Bytes of workspace for training with batches of up to batch_size out of n_samples on up to
  * `threads` threads, or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller.
  * SIZE_MAX if too large. */
-size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
-                                     size_t batch_size, int threads);
+size_t fm_network_training_workspace(const fm_network *network, size_t n_samples, size_t batch_size,
+                                     int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
@@ -182,16 +182,17 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
                                  size_t workspace_size, fm_totals *totals);
 /* Mean loss over x and its gradient, laid out as the parameters. Workspace: training, with a
  * batch of all samples. */
-fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                              const fm_matrix *x, const fm_targets *y, int threads, void *gradient,
-                              void *workspace, size_t workspace_size, fm_totals *totals);
+fm_status fm_network_gradient(const fm_network *network, const void *parameters, const fm_matrix *x,
+                              const fm_targets *y, int threads, void *gradient, void *workspace,
+                              size_t workspace_size, fm_totals *totals);
 /* out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
  * sigmoid output is left as its pre-activation. Workspace: inference. */
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
-                             int logits, const fm_matrix *out, void *workspace, size_t workspace_size);
-fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                              const fm_matrix *x, const fm_targets *y, void *workspace,
-                              size_t workspace_size, fm_totals *totals);
+                             int logits, const fm_matrix *out, void *workspace,
+                             size_t workspace_size);
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters, const fm_matrix *x,
+                              const fm_targets *y, void *workspace, size_t workspace_size,
+                              fm_totals *totals);
 
 #ifdef __cplusplus
 }

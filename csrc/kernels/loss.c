@@ -142,7 +142,7 @@ static double squared_error(size_t n, const void *predictions, const void *targe
     const real *p = predictions, *t = targets;
     real *dp = gradient;
     const vec factor = vec_set1((real)(2 * scale));
-    /* Squares of large errors fit float64 only. Eight sums, for the compiler to run side by side. */
+    /* Squares of large errors fit float64 only. Eight sums, so that they can run side by side. */
     double sum[8] = {0}, loss = 0;
     for (size_t i = 0; i < n; i++) {
         const double error = (double)(p[i] - t[i]);

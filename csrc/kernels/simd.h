@@ -6,8 +6,7 @@
  *   vec_fma(a, b, c) = a * b + c   fused where the ISA has it
  *   vec_max, vec_min               return the second operand if either is NaN
  *   vec_if_less(a, b, x, y)        a < b ? x : y, lane by lane
- *   vec_scale2(x, n)               x * 2^n, rounded once, for an integer-valued n of at most twice the
- *                                  largest exponent
+ *   vec_scale2(x, n) = x * 2^n     rounded once; n whole, at most twice the largest exponent
  *   + - * / work on vecs directly
  */
 #ifndef FM_SIMD_H
@@ -46,9 +45,6 @@ ALWAYS_INLINE real vec_largest(vec v)
     return largest;
 }
 
-ALWAYS_INLINE vec vec_abs(vec x)
-{
-    return vec_max(x, vec_set1(0) - x);
-}
+ALWAYS_INLINE vec vec_abs(vec x) { return vec_max(x, vec_set1(0) - x); }
 
 #endif

@@ -53,7 +53,8 @@ ALWAYS_INLINE vec vec_power2(vec n)
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 #else
     __m256i e = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n));
-    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(e, _mm256_set1_epi64x(1023)), 52));
+    return _mm256_castsi256_pd(
+        _mm256_slli_epi64(_mm256_add_epi64(e, _mm256_set1_epi64x(1023)), 52));
 #endif
 }
 

@@ -17,8 +17,8 @@ ALWAYS_INLINE vec vec_expm1_reduced(vec x, vec *n)
     static const real ln2_high = 0.693147180369123816490, ln2_low = 1.90821492927058770002e-10;
     static const real term[] = {1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800,
                                 1. / 362880,     1. / 40320,     1. / 5040,     1. / 720,
-                                1. / 120,        1. / 24,        1. / 6,        0.5,
-                                1.};
+                                1. / 120,        1. / 24,        1. / 6,        1. / 2,
+                                1. / 1};
 #endif
     vec r = vec_fma(*n, vec_set1(-ln2_high), x);
     r = vec_fma(*n, vec_set1(-ln2_low), r);

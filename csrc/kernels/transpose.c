@@ -14,10 +14,7 @@ ALWAYS_INLINE quad load(const real *p)
     return v;
 }
 
-ALWAYS_INLINE void store(real *p, quad v)
-{
-    memcpy(p, &v, sizeof v);
-}
+ALWAYS_INLINE void store(real *p, quad v) { memcpy(p, &v, sizeof v); }
 
 /* to (SIDE, SIDE) = from transposed */
 ALWAYS_INLINE void block(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row)
@@ -66,7 +63,4 @@ static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_r
     }
 }
 
-void KERNEL(fill_transpose)(fm_kernels *table)
-{
-    table->transpose = transpose;
-}
+void KERNEL(fill_transpose)(fm_kernels *table) { table->transpose = transpose; }

@@ -53,8 +53,8 @@ static int stop(void *context, size_t part)
     return e->status != FM_OK;
 }
 
-/* Threads leave the loop together: the status is set before a step's second barrier only, and looked
- * at after it, so all see the same. */
+/* Threads leave the loop together: the status is set before a step's second barrier only, and
+ * looked at after it, so all see the same. */
 static void train(void *context, size_t part, size_t parts)
 {
     epoch *e = context;
@@ -87,8 +87,8 @@ static int threads_of(const fm_network *network, size_t batch, int threads)
     return useful < threads ? useful : threads;
 }
 
-size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
-                                     size_t batch_size, int threads)
+size_t fm_network_training_workspace(const fm_network *network, size_t n_samples, size_t batch_size,
+                                     int threads)
 {
     fm_step step;
     size_t *order;
@@ -172,9 +172,9 @@ static void gradient_part(void *context, size_t part, size_t parts)
     fm_step_gradient(&b->step, b->batch, FM_GEMM_STORE, 1, b->gradient, part, parts);
 }
 
-fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                              const fm_matrix *x, const fm_targets *y, int threads, void *gradient,
-                              void *workspace, size_t workspace_size, fm_totals *totals)
+fm_status fm_network_gradient(const fm_network *network, const void *parameters, const fm_matrix *x,
+                              const fm_targets *y, int threads, void *gradient, void *workspace,
+                              size_t workspace_size, fm_totals *totals)
 {
     const size_t count = x->rows;
     batch_gradient b = {.batch = {0, count, 0}, .gradient = gradient};

@@ -41,8 +41,7 @@ static size_t sample_bytes(size_t n_samples)
 static int threads_of(const fm_network *network, size_t n_samples)
 {
     const size_t blocks = (n_samples + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const int threads =
-        fm_threads_for(2.0 * (double)network->n_parameters * (double)n_samples);
+    const int threads = fm_threads_for(2.0 * (double)network->n_parameters * (double)n_samples);
     return (int)fm_min((size_t)threads, blocks);
 }
 
@@ -61,10 +60,10 @@ typedef struct {
     const fm_kernels *kernels;
     const void *parameters;
     const fm_matrix *x;
-    const fm_matrix *out;  /* where predictions go, or NULL */
-    int logits;            /* leave out the activation that the loss contains */
-    int skip;              /* zeros of the input */
-    const fm_targets *y;   /* what they are compared with, or NULL */
+    const fm_matrix *out; /* where predictions go, or NULL */
+    int logits;           /* leave out the activation that the loss contains */
+    int skip;             /* zeros of the input */
+    const fm_targets *y;  /* what they are compared with, or NULL */
     double *losses;
     uint8_t *correct;
     char *buffers; /* of block_bytes for each thread */
@@ -160,7 +159,8 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
 }
 
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
-                             int logits, const fm_matrix *out, void *workspace, size_t workspace_size)
+                             int logits, const fm_matrix *out, void *workspace,
+                             size_t workspace_size)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, NULL);
     if (status) {
@@ -182,9 +182,9 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
     return run(&f, workspace, workspace_size);
 }
 
-fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                              const fm_matrix *x, const fm_targets *y, void *workspace,
-                              size_t workspace_size, fm_totals *totals)
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters, const fm_matrix *x,
+                              const fm_targets *y, void *workspace, size_t workspace_size,
+                              fm_totals *totals)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, y);
     if (status) {

@@ -28,5 +28,6 @@ fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_matrix *x, void 
             }
         }
     }
-    return (fm_density){(double)set / (double)(rows * n), (double)groups_set / (double)(rows * groups)};
+    return (fm_density){(double)set / (double)(rows * n),
+                        (double)groups_set / (double)(rows * groups)};
 }

@@ -14,8 +14,8 @@ static size_t sample_of(const fm_step *step, fm_batch batch, size_t row)
 /* Ask for the sample a batch ahead: samples come in random order from more memory than is cached,
  * which the hardware cannot foresee. Inlined, as GCC takes a function that only prefetches for one
  * without effect and leaves its calls out. */
-static inline __attribute__((always_inline)) void
-prefetch_sample(const fm_step *step, fm_batch batch, size_t row)
+static inline __attribute__((always_inline)) void prefetch_sample(const fm_step *step,
+                                                                  fm_batch batch, size_t row)
 {
     if (batch.first + row >= step->x->rows) {
         return;
@@ -110,9 +110,9 @@ static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_ran
                       fm_at(x, (ptrdiff_t)i * x_row, item));
     }
     void *y = fm_at(output_of(step, batch, 0), begin * y_row + (ptrdiff_t)columns.begin, item);
-    l->type->forward(l, step->kernels, first_parameters(step, part, columns),
-                     rows.end - rows.begin, fm_at(x, begin * x_row, item), x_row, y, y_row,
-                     activation_of(net, 0), step->skip_forward ? &step->scratch[part] : NULL);
+    l->type->forward(l, step->kernels, first_parameters(step, part, columns), rows.end - rows.begin,
+                     fm_at(x, begin * x_row, item), x_row, y, y_row, activation_of(net, 0),
+                     step->skip_forward ? &step->scratch[part] : NULL);
 }
 
 void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t parts)
@@ -174,11 +174,10 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, fm_rang
         const layer *l = &net->layers[i];
         const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
         const fm_range all = {0, l->out_stride};
-        l->type->forward(l, step->kernels, fm_columns_of(net, l, step->parameters, all),
-                         rows.end - rows.begin,
-                         fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
-                         fm_at(step->outputs[i], begin * y_row, item), y_row,
-                         activation_of(net, i), NULL);
+        l->type->forward(
+            l, step->kernels, fm_columns_of(net, l, step->parameters, all), rows.end - rows.begin,
+            fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
+            fm_at(step->outputs[i], begin * y_row, item), y_row, activation_of(net, i), NULL);
     }
     loss_rows(step, batch, rows);
     backward_rows(step, batch, rows);
@@ -237,8 +236,8 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
         l->type->gradient(l, step->kernels, batch.count,
                           i ? output_of(step, batch, i - 1) : step->input, step->deltas[i], mode,
                           alpha, fm_columns_of(net, l, target, all),
-                          share_of_inputs(step, l, part, parts), biases,
-                          &step->scratch[part], i == 0 && step->skip_gradient);
+                          share_of_inputs(step, l, part, parts), biases, &step->scratch[part],
+                          i == 0 && step->skip_gradient);
     }
 }
 

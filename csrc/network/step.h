@@ -17,19 +17,19 @@ typedef struct {
     const void *parameters;
     const fm_matrix *x;
     const fm_targets *y;
-    const size_t *order; /* of the samples; NULL: as they stand */
-    int by_columns;      /* the first layer is split by columns */
+    const size_t *order;             /* of the samples; NULL: as they stand */
+    int by_columns;                  /* the first layer is split by columns */
     int skip_forward, skip_gradient; /* zeros of the input */
 
-    void *input;          /* batch x in_stride of the first layer; by columns, one for each thread */
-    size_t input_size;    /* elements from one thread's input to the next, or 0 */
+    void *input;       /* batch x in_stride of the first layer; by columns, one for each thread */
+    size_t input_size; /* elements from one thread's input to the next, or 0 */
     void *first_output[2]; /* the first layer's outputs of even and odd steps */
-    void **outputs;       /* per layer but the first, batch x out_stride */
-    void **deltas;        /* per layer, batch x out_stride: gradients of the pre-activations */
-    void **transposed;    /* per layer but the first: its weights transposed */
-    fm_scratch *scratch;  /* per thread */
-    void **panels;        /* per thread, by columns: its columns of the first layer's weights */
-    double *losses;       /* per sample of the batch */
+    void **outputs;        /* per layer but the first, batch x out_stride */
+    void **deltas;         /* per layer, batch x out_stride: gradients of the pre-activations */
+    void **transposed;     /* per layer but the first: its weights transposed */
+    fm_scratch *scratch;   /* per thread */
+    void **panels;         /* per thread, by columns: its columns of the first layer's weights */
+    double *losses;        /* per sample of the batch */
     uint8_t *correct;
 } fm_step;
 

@@ -96,8 +96,8 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
 
 void fm_step_look_at_zeros(fm_step *step)
 {
-    const fm_density density =
-        fm_look_at_zeros(step->kernels, step->x, step->input, &step->scratch[0]);
+    const fm_density density = fm_look_at_zeros(step->kernels, step->x, step->input,
+                                                &step->scratch[0]);
     step->skip_forward = density.elements < FM_DENSE_ENOUGH;
     step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
 }

@@ -3,15 +3,15 @@
 
 /* Floating-point operations an element costs, roughly: what decides on a second thread. */
 static const double element_operations[FM_ACTIVATIONS] = {
-    [FM_IDENTITY] = 1, [FM_RELU] = 1,         [FM_SIGMOID] = 20,
-    [FM_TANH] = 25,    [FM_SOFTMAX] = 20,     [FM_LOG_SOFTMAX] = 20,
+    [FM_IDENTITY] = 1, [FM_RELU] = 1,     [FM_SIGMOID] = 20,
+    [FM_TANH] = 25,    [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
 };
 
 /* Elements a thread takes at a time from rows that are one contiguous block. */
 enum { CHUNK = 4096 };
 
-void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows,
-                      size_t cols, const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row)
+void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows, size_t cols,
+                      const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row)
 {
     const fm_map map = kernels->activation[activation];
     const ptrdiff_t width = (ptrdiff_t)cols;

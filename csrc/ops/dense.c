@@ -42,9 +42,9 @@ fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_ma
         dw->dtype != dtype) {
         return FM_ERROR_DTYPE;
     }
-    if (x->rows != dy->rows || w->rows != x->cols || w->cols != dy->cols ||
-        dx->rows != x->rows || dx->cols != x->cols || dw->rows != w->rows ||
-        dw->cols != w->cols || !fm_is_writable(dx) || !fm_is_writable(dw)) {
+    if (x->rows != dy->rows || w->rows != x->cols || w->cols != dy->cols || dx->rows != x->rows ||
+        dx->cols != x->cols || dw->rows != w->rows || dw->cols != w->cols || !fm_is_writable(dx) ||
+        !fm_is_writable(dw)) {
         return FM_ERROR_SHAPE;
     }
     fm_status status = fm_matmul(dy, w, 0, 1, dx);

@@ -14,7 +14,7 @@ fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t ou
             return FM_ERROR_DTYPE;
         }
         return targets->values->rows == count && targets->values->cols == outputs ? FM_OK
-                                                                                   : FM_ERROR_SHAPE;
+                                                                                  : FM_ERROR_SHAPE;
     }
     if (loss != FM_SOFTMAX_CROSS_ENTROPY) {
         return FM_ERROR_SHAPE;
@@ -31,13 +31,12 @@ double fm_loss_row(const fm_kernels *kernels, fm_loss loss, size_t n, const void
                    const fm_targets *targets, size_t index, double scale, void *gradient,
                    uint8_t *correct)
 {
-    const void *values =
-        targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
+    const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
     switch (loss) {
     case FM_SOFTMAX_CROSS_ENTROPY:
         if (correct) {
-            const size_t label =
-                values ? kernels->argmax(n, values) : (size_t)targets->indices[index];
+            const size_t label = values ? kernels->argmax(n, values)
+                                        : (size_t)targets->indices[index];
             *correct = kernels->argmax(n, predictions) == label;
         }
         if (values) {
@@ -102,8 +101,8 @@ fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_
     if (!losses) {
         return FM_ERROR_MEMORY;
     }
-    batch_loss b = {fm_kernels_for(predictions->dtype), loss, predictions, gradient, targets,
-                    losses};
+    batch_loss b = {
+        fm_kernels_for(predictions->dtype), loss, predictions, gradient, targets, losses};
     fm_in_parallel(fm_threads_for(20.0 * (double)count * (double)n), loss_part, &b);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {

@@ -26,9 +26,8 @@ typedef struct {
 
 static void *b_at(const product *p, size_t depth, size_t column)
 {
-    const ptrdiff_t offset = p->transpose_b
-                                 ? (ptrdiff_t)column * p->gemm.b_row + (ptrdiff_t)depth
-                                 : (ptrdiff_t)depth * p->gemm.b_row + (ptrdiff_t)column;
+    const ptrdiff_t offset = p->transpose_b ? (ptrdiff_t)column * p->gemm.b_row + (ptrdiff_t)depth
+                                            : (ptrdiff_t)depth * p->gemm.b_row + (ptrdiff_t)column;
     return fm_at(p->gemm.b, offset, p->kernels->itemsize);
 }
 

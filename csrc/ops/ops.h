@@ -64,8 +64,8 @@ void fm_in_parallel(int threads, fm_part run, void *context);
 fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpose_b);
 
 /* y = f(z) on rows x cols elements; each row of y may be the same row of z. */
-void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows,
-                      size_t cols, const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row);
+void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows, size_t cols,
+                      const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row);
 
 /* One sample's mean loss and `scale` times its gradient; *correct (may be NULL) is whether the
  * prediction agrees with the target. `gradient` may be `predictions`. */
