@@ -143,28 +143,33 @@ def assert_weights_agree(mine, other, lr):
 @pytest.mark.parametrize("x_dtype", INPUTS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_training_agrees_with_the_reference(hidden, output, x_dtype, dtype, isa):
+def test_training_agrees_with_the_reference(hidden, output, x_dtype, dtype):
     rng = np.random.default_rng(5)
     n, k, lr = 19 * 16 + 5, 4, 0.02
     X, y = make_samples(rng, n, 11, x_dtype), make_targets(rng, output, n, k)
-    nets, histories = [], []
-    for cls in (fm.MLP, fm.reference.MLP):
+
+    def train(cls):
         net = cls([11, 19, 9, k], [hidden, hidden, activation_of(output)], dtype=dtype, seed=3)
         before = [p.copy() for p in parameters(net)]
-        histories.append(net.fit(X, y, epochs=10, batch_size=16, lr=lr, validation_data=(X, y)))
-        assert any((p != q).any() for p, q in zip(parameters(net), before, strict=True))
-        nets.append(net)
-    assert_weights_agree(*nets, lr)
+        net.fit(X, y, epochs=10, batch_size=16, lr=lr, validation_data=(X, y))
+        assert all((p != q).any() for p, q in zip(parameters(net), before, strict=True))
+        assert net.trained_on == x_dtype
+        assert net.epochs_trained == 10
+        return net
+
+    reference = train(fm.reference.MLP)
     eps = float(np.finfo(dtype).eps)
-    mine, other = histories
-    assert mine.loss == pytest.approx(other.loss, rel=STEPS * eps)
-    assert mine.val_loss == pytest.approx(other.val_loss, rel=STEPS * eps)
-    # A sample may change sides when its two largest outputs are equal but for rounding.
-    assert mine.accuracy == pytest.approx(other.accuracy, abs=1 / n)
-    assert mine.val_accuracy == pytest.approx(other.val_accuracy, abs=1 / n)
-    assert (len(mine.accuracy) == 0) == (output in ("identity", "relu", "tanh"))
-    assert nets[0].trained_on == nets[1].trained_on == x_dtype
-    assert nets[0].epochs_trained == nets[1].epochs_trained == 10
+    for isa in fm.available_isas():
+        fm.set_isa(isa)
+        net = train(fm.MLP)
+        assert_weights_agree(net, reference, lr)
+        mine, other = net.history, reference.history
+        assert mine.loss == pytest.approx(other.loss, rel=STEPS * eps)
+        assert mine.val_loss == pytest.approx(other.val_loss, rel=STEPS * eps)
+        # A sample may change sides when its two largest outputs are equal but for rounding.
+        assert mine.accuracy == pytest.approx(other.accuracy, abs=1 / n)
+        assert mine.val_accuracy == pytest.approx(other.val_accuracy, abs=1 / n)
+        assert (len(mine.accuracy) == 0) == (output in ("identity", "relu", "tanh"))
 
 
 @pytest.mark.parametrize("x_dtype", INPUTS)
@@ -757,6 +762,29 @@ def test_progress_is_reported_between_updates(threads, long_epoch, monkeypatch):
     with pytest.raises(StopIteration):
         net.fit(X, y, batch_size=64, callbacks=[Watch()])
     assert not any(torn)
+
+
+def test_callbacks_see_the_same_network_for_any_number_of_threads(dtype, monkeypatch):
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
+    X, y = digits(n=500)
+
+    class Watch(fm.Callback):
+        def __init__(self):
+            self.seen = {}
+
+        def on_progress(self, net, progress):
+            self.seen[progress.epoch, progress.samples] = net._parameters.tobytes()
+
+    seen = []
+    for n in (1, 2, 3):
+        fm.set_num_threads(n)
+        watch = Watch()
+        fm.MLP([20, 128, 64, 5], dtype=dtype).fit(X, y, epochs=2, callbacks=[watch])
+        assert len(watch.seen) == 2 * -(-500 // 32)
+        assert len(set(watch.seen.values())) == len(watch.seen)
+        seen.append(watch.seen)
+    for other in seen[1:]:
+        assert other == seen[0]
 
 
 def test_a_callback_may_use_the_network(threads, long_epoch):
