@@ -159,8 +159,7 @@ typedef struct {
 } fm_totals;
 
 /* Called by the calling thread, at most every poll_seconds, while no parameter is being written;
- * non-zero stops. The totals are those of the steps before. The first layer's weights may be those
- * of the epoch's beginning, as threads can keep copies of them until its end. */
+ * non-zero stops. The totals and the parameters are those of the steps before. */
 typedef int (*fm_progress)(void *context, const fm_totals *totals);
 
 typedef struct {

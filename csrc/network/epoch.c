@@ -11,6 +11,7 @@ typedef struct {
     const fm_training *options;
     size_t n_samples;
     fm_totals totals;
+    size_t threads;
     double polled; /* when progress was last reported */
     int diverged;  /* thread 0's own; becomes the status in the next step */
     _Atomic int status;
@@ -44,6 +45,9 @@ static int stop(void *context, size_t part)
     if (part == 0 && o->progress && !e->status) {
         const double now = omp_get_wtime();
         if (now - e->polled >= o->poll_seconds) {
+            for (size_t i = 0; i < e->threads; i++) {
+                fm_step_give_back(&e->step, i, e->threads);
+            }
             if (o->progress(o->progress_context, &e->totals)) {
                 e->status = FM_ERROR_INTERRUPTED;
             }
@@ -60,6 +64,9 @@ static void train(void *context, size_t part, size_t parts)
     epoch *e = context;
     const size_t batch_size = e->options->batch_size;
     fm_batch batch = {0};
+    if (part == 0) {
+        e->threads = parts;
+    }
     fm_step_begin(&e->step, part, parts);
     for (; batch.first < e->n_samples; batch.first += batch.count, batch.number++) {
         batch.count = fm_min(batch_size, e->n_samples - batch.first);
@@ -77,7 +84,7 @@ static void train(void *context, size_t part, size_t parts)
             account(e, batch.count);
         }
     }
-    fm_step_end(&e->step, part, parts);
+    fm_step_give_back(&e->step, part, parts);
 }
 
 /* Threads for steps of `batch` samples, by the operations of a step. */

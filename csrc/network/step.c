@@ -84,7 +84,7 @@ void fm_step_begin(const fm_step *step, size_t part, size_t parts)
     fm_step_transpose(step, part, parts);
 }
 
-void fm_step_end(const fm_step *step, size_t part, size_t parts)
+void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
 {
     if (step->by_columns) {
         const fm_range columns = share_of_columns(step, part, parts);

@@ -46,10 +46,10 @@ typedef struct {
     size_t first, count, number;
 } fm_batch;
 
-/* Before a thread's first step and after its last: fetch its copies of parameters, and give back
- * those that only it has kept up to date. */
+/* Before a thread's first step: fetch its copies of parameters. After its last, or in any thread
+ * while all are in the rows of a step: give back those that only it keeps up to date. */
 void fm_step_begin(const fm_step *step, size_t part, size_t parts);
-void fm_step_end(const fm_step *step, size_t part, size_t parts);
+void fm_step_give_back(const fm_step *step, size_t part, size_t parts);
 
 /* The phases of a step for thread `part` of `parts`. Split by columns, gather and first may run
  * while other threads are still in the last step's gradient; split by rows, `first` is part of

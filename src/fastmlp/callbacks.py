@@ -37,10 +37,7 @@ class Callback:
         """Run once, after the arguments were checked and before the first epoch."""
 
     def on_progress(self, net: "MLP", progress: Progress) -> None:
-        """Run a few times a second, and once when an epoch's last batch is done.
-
-        Within an epoch the network's weights may lag behind what has been learned.
-        """
+        """Run a few times a second, and once when an epoch's last batch is done."""
 
     def on_epoch_end(self, net: "MLP", history: "History") -> bool | None:
         """Run after each epoch, validation included; returning True stops the fit."""
