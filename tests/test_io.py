@@ -602,6 +602,9 @@ except ValueError as error:
 """
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer reserves terabytes"
+)
 def test_what_a_file_declares_is_not_allocated(header_and_data, tmp_path, run_python):
     """The limit of memory is 2 GB, the shapes declared take more."""
     pytest.importorskip("resource")

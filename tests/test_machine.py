@@ -300,7 +300,7 @@ def train():
     while not stop.is_set():
         net.fit(X, y, epochs=1)
 
-thread = threading.Thread(target=train)
+thread = threading.Thread(target=train, daemon=True)
 thread.start()
 for _ in range(5):
     child = os.fork()
@@ -410,6 +410,24 @@ print(*sorted(read - sys.stdlib_module_names))
 
 def test_import_needs_numpy_and_the_standard_library_alone(run_python):
     assert run_python(IMPORTS).split() == []
+
+
+FIRST_CALLS = """
+import sys
+import fastmlp as fm
+net = fm.MLP([2, 3])  # which needs NumPy's random numbers
+before = set(sys.modules)
+net.fit([[1, 2]], [0], epochs=1, validation_data=([[1, 2]], [[1, 0, 0]]))
+net.predict([[1, 2]])
+net.score([[1, 2]], [0])
+fm.ops.softmax([[1.0, 2.0]])
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_calls_import_nothing(run_python):
+    """An import in the first call would be slow, and a fork meanwhile would leave its lock held."""
+    assert run_python(FIRST_CALLS).split() == []
 
 
 def test_import_loads_no_submodule_that_is_not_needed(run_python):

@@ -838,7 +838,8 @@ def test_ctrl_c_stops_within_an_epoch(batch_size, cls, long_epoch):
     X, y, layers = long_epoch
     net, log = cls(layers), Log()
     before = snapshot(net)
-    assert fit_until_interrupted(net, X, y, batch_size=batch_size, callbacks=[log]) < 1
+    seconds = fit_until_interrupted(net, X, y, batch_size=batch_size, callbacks=[log])
+    assert seconds < (1 if cls is fm.MLP else 5)
     assert snapshot(net)[0] != before[0]
     assert all(np.isfinite(p).all() for p in parameters(net))
     assert net.epochs_trained == len(net.history)
