@@ -161,14 +161,20 @@ def trained(kind, dtype, x_kind, epochs=2, **options):
     return net._parameters.copy(), measured
 
 
-@pytest.mark.parametrize("x_kind", INPUTS)
-@pytest.mark.parametrize("kind", NETWORKS)
+CASES = [
+    (kind, x_kind)
+    for kind in NETWORKS
+    for x_kind in INPUTS
+    if kind in ("digits", "one large batch", "regression") or x_kind in ("float32", "images")
+]
+
+
+@pytest.mark.parametrize(("kind", "x_kind"), CASES)
 def test_training(kind, x_kind, dtype, isa):
     assert_threads_agree(lambda: trained(kind, dtype, x_kind))
 
 
-@pytest.mark.parametrize("x_kind", INPUTS)
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(("kind", "x_kind"), CASES)
 def test_using_a_network(kind, x_kind, dtype, isa):
     net, X, y, _ = problem(kind, dtype, x_kind)
     assert_threads_agree(lambda: net._output(X))
@@ -209,7 +215,7 @@ def gradients_by_operations(net, X, y):
     return loss, dws[::-1], dbs[::-1]
 
 
-DENSITIES = (0.0, 0.01, 0.1, 0.4, 0.6, 1.0)
+DENSITIES = (0.0, 0.1, 0.45, 0.6, 1.0)
 
 
 @pytest.mark.parametrize("density", DENSITIES)

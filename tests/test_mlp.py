@@ -363,22 +363,23 @@ def test_weights_are_views_of_one_aligned_buffer(dtype):
     np.testing.assert_array_equal(net.predict(X), [1, 1])
 
 
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity", "tanh"])
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_padding_stays_zero(hidden, output, dtype, isa, threads):
+def test_padding_stays_zero(hidden, dtype, isa, threads):
     rng = np.random.default_rng(0)
-    net = fm.MLP([9, 33, 7, 3], [hidden, hidden, output], dtype=dtype)
-    X, y = make_samples(rng, 200, 9, "float32"), make_targets(rng, output, 200, 3)
-    net.fit(X, y, epochs=2, batch_size=64, lr=0.1)
-    assert len(padding_of(net)) > 0
-    assert not padding_of(net).any()
-    if output == "tanh":
-        return  # it saturates, whatever the weights
-    before = snapshot(net)
-    with pytest.raises(fm.DivergenceError):
-        diverge(net, X, y)
-    assert snapshot(net) == before
-    assert not padding_of(net).any()
+    X = make_samples(rng, 200, 9, "float32")
+    for output in ("softmax", "sigmoid", "identity", "tanh"):
+        y = make_targets(rng, output, 200, 3)
+        net = fm.MLP([9, 33, 7, 3], [hidden, hidden, output], dtype=dtype)
+        net.fit(X, y, epochs=2, batch_size=64, lr=0.1)
+        assert len(padding_of(net)) > 0
+        assert not padding_of(net).any()
+        if output == "tanh":
+            continue  # it saturates, whatever the weights
+        before = snapshot(net)
+        with pytest.raises(fm.DivergenceError):
+            diverge(net, X, y)
+        assert snapshot(net) == before
+        assert not padding_of(net).any()
 
 
 def test_history_and_validation(dtype, capsys):
