@@ -24,11 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 300.0
 """Seconds after which a contestant that has not answered is given up."""
 
-TOLERANCES = {"training": 1e-3, "prediction": 1e-5, "product": 1e-5}
+TOLERANCES = {"training": 2e-2, "prediction": 1e-5, "product": 1e-5}
 """Differences from the reference above these are not float32's rounding; see `difference`.
 
-An epoch's rounding errors are carried on through thousands of updates, in which relu units flip;
-other batches or another update would differ by a tenth and more. bfloat16 rounds by 4e-3.
+Rounding decides on which side of zero a relu unit with an input of about zero falls. One that falls
+otherwise in one sample has been seen to shift an epoch of few updates by 6e-3, where contestants
+without such a case agree to 1e-6; other batches or another update shift it by a tenth and more.
 """
 
 
