@@ -407,6 +407,9 @@ class BaseMLP(ABC):
         targets = checks.check_targets(
             y, len(features), self.n_outputs, self.activations[-1], self.dtype, y_name
         )
+        # Class indices are addresses to the engine: a caller who changes y must not reach them.
+        if targets.ndim == 1 and np.may_share_memory(targets, np.asarray(y)):
+            targets = targets.copy()
         return features, targets
 
     # Arithmetic -------------------------------------------------------------------------------

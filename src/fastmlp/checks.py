@@ -191,7 +191,9 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def check_numeric(value: object, name: str) -> Array:
     """Return anything that NumPy reads as an array of real numbers (or booleans)."""
-    if isinstance(value, np.ma.MaskedArray):
+    # Looked up, as only a program that has imported numpy.ma has masked arrays.
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(f"{name} is a masked array: fill or drop what is masked first")
     try:
         array = np.asarray(value)

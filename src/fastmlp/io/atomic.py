@@ -14,6 +14,10 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     target = Path(path).resolve()
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path} is not a regular file, and would be replaced by one")
+    if not target.parent.exists():
+        raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

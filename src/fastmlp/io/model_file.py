@@ -134,8 +134,8 @@ def _check_tensors(file: Any, attributes: dict[str, Any]) -> None:
     if names != expected.keys():
         wrong = ", ".join(sorted(names ^ expected.keys())[:5])
         raise ValueError(f"its tensors are not those of the network it describes: {wrong}")
-    for name, shape in expected.items():
+    for name, wanted in expected.items():
         tensor = file.get_slice(name)
         found = tuple(tensor.get_shape()), tensor.get_dtype()
-        if found != (shape, code):
-            raise ValueError(f"tensor {name} is {found[0]} of {found[1]}, not {shape} of {code}")
+        if found != (wanted, code):
+            raise ValueError(f"tensor {name} is {found[0]} of {found[1]}, not {wanted} of {code}")
