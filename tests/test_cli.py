@@ -21,9 +21,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import fastmlp as fm
+import fastmlp.cli.training as cli_training
 from fastmlp.cli.app import app
 from fastmlp.cli.console import clock, percent
 from fastmlp.cli.progress import Reporter
+from fastmlp.cli.stop import Stop
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RESULTS = {"model.safetensors", "history.json", "curves.png"}
@@ -283,14 +285,20 @@ class TestTrain:
         assert f"needs {library}: pip install 'fastmlp[cli]'" in told(result)
 
 
+def wait_for_epochs(process, digits):
+    """Read the output of a training until the third epoch; `digits` is the width of its number."""
+    while not process.stdout.readline().startswith(f"epoch {3:>{digits}}/"):
+        assert process.poll() is None, process.stderr.read()
+
+
 class TestInterrupt:
-    def test_control_c_keeps_the_finished_epochs(self, tmp_path):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_keeps_the_finished_epochs(self, number, tmp_path):
         with start("train", "--epochs", 1_000_000, "--out", "run", cwd=tmp_path) as process:
-            while not process.stdout.readline().startswith("epoch       3/"):
-                assert process.poll() is None, process.stderr.read()
-            process.send_signal(signal.SIGINT)
+            wait_for_epochs(process, 7)
+            process.send_signal(number)
             rest, complaints = process.communicate(timeout=20)
-        assert process.returncode == 130
+        assert process.returncode == 128 + number
         assert "Interrupted after" in rest
         assert complaints == ""
         assert {path.name for path in (tmp_path / "run").iterdir()} == RESULTS
@@ -306,10 +314,11 @@ class TestInterrupt:
     def test_before_the_first_epoch_is_done(self, blobs, tmp_path, monkeypatch):
         assert invoke("train", "--data", blobs, "--epochs", 1).exit_code == 0
 
-        def interrupt(*_):
+        def interrupt(stop, *_):
+            stop.number = signal.SIGINT
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(Reporter, "on_progress", interrupt)
+        monkeypatch.setattr(Stop, "on_progress", interrupt)
         result = invoke("train", "--data", blobs, "--epochs", 4)
         assert result.exit_code == 130
         assert "Interrupted after 0 of 4 epochs" in result.output
@@ -317,6 +326,64 @@ class TestInterrupt:
         assert read_history(folder)["history"]["loss"] == []
         # The curves of the earlier run do not belong to this model.
         assert {path.name for path in folder.iterdir()} == RESULTS - {"curves.png"}
+
+    def test_while_saving(self, blobs, tmp_path, monkeypatch):
+        write = cli_training.write_text
+
+        def interrupt(*arguments):
+            signal.raise_signal(signal.SIGTERM)
+            write(*arguments)
+
+        monkeypatch.setattr(cli_training, "write_text", interrupt)
+        result = invoke("train", "--data", blobs, "--epochs", 2)
+        assert result.exit_code == 128 + signal.SIGTERM
+        folder = tmp_path / "fastmlp-run"
+        assert {path.name for path in folder.iterdir()} == RESULTS
+        assert read_history(folder)["interrupted"] is False
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def test_an_ignored_signal_stays_ignored(self, tmp_path):
+        code = "trap '' HUP; exec \"$@\""
+        command = ["sh", "-c", code, "sh", sys.executable, "-m", "fastmlp", "train"]
+        with subprocess.Popen(
+            [*command, "--epochs", "30", "--lr", "0.1"], cwd=tmp_path, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            wait_for_epochs(process, 2)
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert len(read_history(tmp_path / "fastmlp-run")["history"]["loss"]) == 30
+
+    def test_a_reader_that_stops_does_not_end_the_training(self, tmp_path):
+        with start("train", "--epochs", 30, "--lr", 0.1, cwd=tmp_path) as process:
+            wait_for_epochs(process, 2)
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == 0
+        assert {path.name for path in (tmp_path / "fastmlp-run").iterdir()} == RESULTS
+        assert read_history(tmp_path / "fastmlp-run")["interrupted"] is False
+
+    @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full 2>/dev/full"])
+    def test_output_that_cannot_be_written(self, redirection, blobs, tmp_path):
+        command = f"{sys.executable} -m fastmlp train --data blobs.csv --epochs 2 {redirection}"
+        assert subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=60).returncode == 0
+        assert {path.name for path in (tmp_path / "fastmlp-run").iterdir()} == RESULTS
+
+    def test_a_terminal_that_is_hung_up(self, tmp_path):
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "fastmlp", "train", "--epochs", "1000000"], cwd=tmp_path,
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        ) as process:  # fmt: skip
+            os.close(theirs)
+            shown = b""
+            while b"1/1000000" not in shown:
+                shown += os.read(ours, 4096)
+            os.close(ours)
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(timeout=20) == 128 + signal.SIGHUP
+        assert "model.safetensors" in {path.name for path in (tmp_path / "fastmlp-run").iterdir()}
 
     def test_while_loading(self, monkeypatch):
         def interrupt(*_, **__):

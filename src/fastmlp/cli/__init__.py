@@ -10,7 +10,8 @@ def main() -> int:
     -------
     int
         1 when typer or rich are not installed. Otherwise the process ends in here, by SystemExit:
-        0 done, 1 a failure, 2 a wrong option, 130 interrupted by Ctrl-C.
+        0 done, 1 a failure, 2 a wrong option, 130 interrupted by Ctrl-C, 128 and its number
+        another signal that ended a training.
     """
     try:
         from .app import app

@@ -206,7 +206,7 @@ def train(
 
     Whole labels are classes, numbered from 0; others are the targets of a regression.
 
-    Ctrl-C stops the training and keeps what was learned.
+    Ctrl-C, SIGTERM and SIGHUP stop the training and keep what was learned.
     """
     hidden = _parse_layers(layers)
     initializer = _parse_init(init)
@@ -228,8 +228,9 @@ def train(
             out=out,
             quiet=quiet,
         )
-        if not run(settings):
-            raise typer.Exit(130)
+        stopped_by = run(settings)
+        if stopped_by is not None:
+            raise typer.Exit(128 + stopped_by)
 
 
 @app.command()

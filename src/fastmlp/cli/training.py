@@ -21,6 +21,7 @@ import fastmlp as fm
 from .console import line, output, percent
 from .files import write_figure, write_text
 from .progress import Reporter
+from .stop import Stop
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,13 +48,14 @@ class Settings:
     quiet: bool
 
 
-def run(settings: Settings) -> bool:
+def run(settings: Settings) -> int | None:
     """Train as the settings say, and write the results.
 
     Returns
     -------
-    bool
-        Whether all epochs were trained, rather than ended early by Ctrl-C.
+    int or None
+        The signal that asked for an end, Ctrl-C's for instance. What was learned is written all
+        the same.
 
     Raises
     ------
@@ -75,33 +77,45 @@ def run(settings: Settings) -> bool:
     settings = replace(settings, epochs=epochs)
     net = build(settings, dataset)
     prepare_folder(settings.out)
-    console = Console(quiet=True) if settings.quiet else output()
+    # A training must not be lost because nobody looks on any more.
+    console = Console(quiet=True) if settings.quiet else output(endures=True)
     _introduce(console, settings, dataset, net)
 
-    interrupted = False
-    started = time.perf_counter()
-    try:
-        with Reporter(console) as reporter:
-            history = net.fit(
-                dataset.X_train,
-                dataset.y_train,
-                epochs=epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                validation_data=(dataset.X_test, dataset.y_test),
-                callbacks=[reporter],
-            )
-    except KeyboardInterrupt:
-        if net.history is None:
-            raise
-        history, interrupted = net.history, True
-    seconds = time.perf_counter() - started
+    with Stop() as stop:
+        started = time.perf_counter()
+        try:
+            with Reporter(console) as reporter:
+                history = net.fit(
+                    dataset.X_train,
+                    dataset.y_train,
+                    epochs=epochs,
+                    batch_size=settings.batch_size,
+                    lr=settings.lr,
+                    validation_data=(dataset.X_test, dataset.y_test),
+                    callbacks=[reporter, stop],
+                )
+        except KeyboardInterrupt:
+            assert net.history is not None
+            history = net.history
+        _keep(console, settings, dataset, net, history, time.perf_counter() - started)
+    return stop.number
 
+
+def _keep(
+    console: Console,
+    settings: Settings,
+    dataset: "fm.data.Dataset",
+    net: "fm.MLP",
+    history: "fm.History",
+    seconds: float,
+) -> None:
+    """Write what was learned, and tell of it."""
     net.save(settings.out / MODEL)
     final = {
         "train": net.evaluate(dataset.X_train, dataset.y_train),
         "test": net.evaluate(dataset.X_test, dataset.y_test),
     }
+    interrupted = len(history) != settings.epochs
     record = _record(settings, dataset, net)
     record |= {
         "interrupted": interrupted,
@@ -119,13 +133,12 @@ def run(settings: Settings) -> bool:
             (settings.out / CURVES).unlink()
 
     if interrupted:
-        done = f"{len(history)} of {epochs} epochs"
+        done = f"{len(history)} of {settings.epochs} epochs"
         line(console, f"Interrupted after {done}; what was learned is kept.")
     else:
         line(console, f"Trained in {seconds:.1f} s.")
     _conclude(console, history, final)
     line(console, f"Wrote {', '.join(written)} to {settings.out}")
-    return not interrupted
 
 
 def _require_libraries() -> None:
