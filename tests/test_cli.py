@@ -162,6 +162,36 @@ class TestTrain:
         assert result.exit_code == 0, result.output
         assert "90 training and 1 test rows" in result.output
 
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ([0, 1.5], "test.npz: the label of row 1 is 1.5"),
+            ([0, 3], "test.npz: one label is 3, those of the training rows are 0 to 2"),
+            ([0, -1], "test.npz: classes are numbered from 0, one label is -1"),
+        ],
+    )
+    def test_the_test_labels_do_not_decide(self, labels, message, blobs, tmp_path):
+        np.savez(tmp_path / "test.npz", X=np.ones((2, 4)), y=labels)
+        result = invoke("train", "--data", blobs, "--test", "test.npz")
+        assert result.exit_code == 1
+        assert told(result).startswith(f"error: {message}")
+
+    def test_the_test_rows_of_labels_do_not_decide(self, tmp_path):
+        np.savez(tmp_path / "train.npz", X=np.ones((4, 2)), y=np.eye(4))
+        np.savez(tmp_path / "test.npz", X=np.ones((4, 2)), y=np.ones((4, 4)))
+        result = invoke("train", "--data", "train.npz", "--test", "test.npz")
+        assert result.exit_code == 1
+        assert "test.npz: the training labels are rows of probabilities" in told(result)
+        result = invoke("train", "--data", "test.npz", "--test", "train.npz", "--epochs", 1)
+        assert result.exit_code == 0, result.output
+        network = read_history(tmp_path / "fastmlp-run")["network"]
+        assert network["activations"][-1] == "identity"
+
+    def test_a_class_may_be_in_the_rows_held_out_alone(self, tmp_path):
+        write_table(tmp_path / "rare.csv", [[0.5, 1.5]] * 10, [0, 1, 0, 1, 2] * 2)
+        assert invoke("train", "--data", "rare.csv", "--epochs", 1).exit_code == 0
+        assert read_history(tmp_path / "fastmlp-run")["network"]["layers"][-1] == 3
+
     def test_regression(self, slope, tmp_path):
         result = invoke("train", "--data", slope, "--layers", "8", "--lr", 0.05, "--epochs", 80)
         assert result.exit_code == 0, result.output
@@ -245,6 +275,8 @@ class TestTrain:
             (["--data", "gap.csv"], "one label is 5000 though there are only 8 training rows"),
             (["--data", "digits", "--test", "gap.csv"], "brings its own test part"),
             (["--data", "gap.csv", "--test", "nowhere.csv"], "nowhere.csv"),
+            (["--data", "one.csv"], "one.csv: the labels hold one class only"),
+            (["--data", "one.npz"], "one.npz: the labels hold one class only"),
             (["--layers", "10000000,10000000"], "not enough memory"),
             (["--layers", str(10**18)], "layers"),
             (["--out", "gap.csv"], "--out: gap.csv is a file, not a folder"),
@@ -258,6 +290,8 @@ class TestTrain:
         (tmp_path / "empty.csv").write_text("")
         write_table(tmp_path / "negative.csv", [[0.5, 1.5]] * 10, [1, -1] * 5)
         write_table(tmp_path / "gap.csv", [[0.5, 1.5]] * 10, [0, 5000] * 5)
+        write_table(tmp_path / "one.csv", [[0.5, 1.5]] * 10, [1] * 10)
+        np.savez(tmp_path / "one.npz", X=np.ones((5, 2)), y=[[0, 1]] * 5)
         (tmp_path / "taken" / "history.json").mkdir(parents=True)
         result = invoke("train", *options)
         assert result.exit_code == 1

@@ -738,11 +738,28 @@ def test_a_test_file_is_the_test_part(tmp_path):
 
 def test_both_parts_are_scaled_or_none(tmp_path):
     train = write(tmp_path / "train.csv", "1,2,3\n4,5,6\n")
-    test = write(tmp_path / "test.csv", "0.5,8,9.5\n")
+    test = write(tmp_path / "test.csv", "7,8,9.5\n")
     for ds in (data.load(train, test=test), data.load(test, test=train)):
         assert ds.X_train.dtype == ds.X_test.dtype == np.float32
-        assert ds.y_train.dtype == ds.y_test.dtype == np.float64
     assert ds.X_test.tolist() == [[2, 3], [5, 6]]
+
+
+def test_the_training_part_decides_what_labels_are(tmp_path):
+    whole = write(tmp_path / "whole.csv", "1,2,3\n4,5,6\n")
+    real = write(tmp_path / "real.csv", "1,8,9\n0.5,8,9\n")
+    with pytest.raises(
+        ValueError, match=r"the label of row 1 is 0\.5; all labels of the"
+    ) as caught:
+        data.load(whole, test=real)
+    assert str(caught.value).startswith(str(real))
+    ds = data.load(real, test=whole)
+    assert ds.y_train.dtype == ds.y_test.dtype == np.float64
+    assert ds.y_test.tolist() == [1, 4]
+
+    parts = {"x_train": np.ones((2, 2)), "x_test": np.ones((2, 2)), "y_train": [0, 1]}
+    np.savez(tmp_path / "parts.npz", y_test=[0, 0.5], **parts)
+    with pytest.raises(ValueError, match=r"parts\.npz, test part: the label of row 1 is 0\.5"):
+        data.load(tmp_path / "parts.npz")
 
 
 def test_labels_of_both_parts_must_match(tmp_path):

@@ -166,7 +166,7 @@ def prepare_folder(folder: Path) -> None:
 
 def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":
     """Make the network whose input and output fit the data."""
-    width, output_activation = _head(dataset)
+    width, output_activation = _head(settings, dataset)
     return fm.MLP(
         [dataset.X_train.shape[1], *settings.hidden, width],
         [settings.activation] * len(settings.hidden) + [output_activation],
@@ -176,23 +176,42 @@ def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":
     )
 
 
-def _head(dataset: "fm.data.Dataset") -> tuple[int, str]:
-    """Width and activation of the output layer that the labels ask for."""
+def _head(settings: Settings, dataset: "fm.data.Dataset") -> tuple[int, str]:
+    """Width and activation of the output layer that the training labels ask for."""
     train, test = dataset.y_train, dataset.y_test
+    test_source = settings.data if settings.test is None else str(settings.test)
     if train.ndim == 2:
-        shares = all(_are_shares(labels) for labels in (train, test))
-        return train.shape[1], "softmax" if shares else "identity"
-    if train.dtype.kind == "f":
+        if not _are_shares(train):
+            return train.shape[1], "identity"
+        if not _are_shares(test):
+            raise ValueError(
+                f"{test_source}: the training labels are rows of probabilities, the test labels not"
+            )
+        n_classes = train.shape[1]
+    elif train.dtype.kind == "f":
         return 1, "identity"
-    lowest = int(min(train.min(), test.min()))
-    n_classes = int(max(train.max(), test.max())) + 1
-    if lowest < 0:
-        raise ValueError(f"--data: classes are numbered from 0, one label is {lowest}")
-    if n_classes > len(train):
-        raise ValueError(
-            f"--data: classes are numbered from 0 without gaps, yet one label is {n_classes - 1} "
-            f"though there are only {len(train):,} training rows"
-        )
+    else:
+        for labels, source in ((train, settings.data), (test, test_source)):
+            if labels.min() < 0:
+                raise ValueError(
+                    f"{source}: classes are numbered from 0, one label is {labels.min()}"
+                )
+        n_classes = int(train.max()) + 1
+        if settings.test is None:
+            # The rows held out may be the only ones of a class.
+            n_classes = max(n_classes, int(test.max()) + 1)
+        elif test.max() >= n_classes:
+            raise ValueError(
+                f"{test_source}: one label is {test.max()}, those of the training rows are "
+                f"0 to {n_classes - 1}"
+            )
+        if n_classes > len(train):
+            raise ValueError(
+                f"{settings.data}: classes are numbered from 0 without gaps, yet one label is "
+                f"{n_classes - 1} though there are only {len(train):,} training rows"
+            )
+    if (train == train[0]).all():
+        raise ValueError(f"{settings.data}: the labels hold one class only")
     return n_classes, "softmax"
 
 

@@ -49,7 +49,8 @@ def load(source: _Path, *, test: _Path | None = None) -> Dataset:
     as uint8, which networks scale by 1/255, if they are whole numbers in 0..255 throughout, else
     as float32; ``X.astype(np.float32)`` undoes the scaling of small whole numbers that are no
     pixels. Both parts get the same dtype. Samples of higher rank are flattened to rows. Labels
-    are int64 if they are whole, else float64.
+    are int64 if they are whole, else float64; where those of the training part are whole, those
+    of the test part must be.
 
     Parameters
     ----------
@@ -88,9 +89,9 @@ def load(source: _Path, *, test: _Path | None = None) -> Dataset:
     path = _existing(source)
     train, own_test = _read_parts(path)
     if test is not None:
-        return join(train, read(test), f"{path} and {os.fspath(test)}")
+        return join(train, read(test), f"{path} and {os.fspath(test)}", os.fspath(test))
     if own_test is not None:
-        return join(train, own_test, str(path))
+        return join(train, own_test, str(path), f"{path}, test part")
     return hold_out(*train, str(path))
 
 

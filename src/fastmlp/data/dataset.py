@@ -64,8 +64,7 @@ def as_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
         return values.astype(np.int64)
     reals = values.astype(np.float64)
     _check_finite(reals, where)
-    whole = (reals == np.floor(reals)) & (abs(reals) < _EXACT_IN_FLOAT64)
-    return reals.astype(np.int64) if reals.ndim == 1 and whole.all() else reals
+    return reals.astype(np.int64) if reals.ndim == 1 and _are_whole(reals).all() else reals
 
 
 def check_lengths(X: NDArray[Any], y: NDArray[Any], where: str) -> None:
@@ -86,11 +85,18 @@ def hold_out(X: NDArray[Any], y: NDArray[Any], where: str) -> Dataset:
 
 
 def join(
-    train: tuple[NDArray[Any], NDArray[Any]], test: tuple[NDArray[Any], NDArray[Any]], where: str
+    train: tuple[NDArray[Any], NDArray[Any]],
+    test: tuple[NDArray[Any], NDArray[Any]],
+    where: str,
+    where_test: str,
 ) -> Dataset:
     """Put a training and a test part together, with one dtype for the features of both.
 
-    Should only one part be uint8, it is converted, so that not just one of them is scaled.
+    Should only one part be uint8, it is converted, so that not just one of them is scaled. The
+    training part alone decides whether labels are classes: a single label of the test part that
+    is not whole must not make another task of them.
+
+    `where` begins the messages about both parts, `where_test` that about the test part.
     """
     (X_train, y_train), (X_test, y_test) = train, test
     if X_train.shape[1] != X_test.shape[1]:
@@ -103,6 +109,12 @@ def join(
             f"{where}: the labels of the training part have the shape {y_train.shape}, "
             f"those of the test part {y_test.shape}"
         )
+    if y_train.ndim == 1 and y_train.dtype.kind == "i" and y_test.dtype.kind == "f":
+        row = int(np.argmin(_are_whole(y_test)))
+        raise ValueError(
+            f"{where_test}: the label of row {row} is {y_test[row]}; all labels of the training "
+            "part are whole, so those of the test part must be"
+        )
     X_dtype = np.result_type(X_train, X_test)
     y_dtype = np.result_type(y_train, y_test)
     return Dataset(
@@ -111,6 +123,10 @@ def join(
         X_test.astype(X_dtype, copy=False),
         y_test.astype(y_dtype, copy=False),
     )
+
+
+def _are_whole(reals: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((reals == np.floor(reals)) & (abs(reals) < _EXACT_IN_FLOAT64))
 
 
 def _check_finite(values: NDArray[Any], where: str) -> None:
