@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,6 +224,41 @@ class TestTrain:
         folder = tmp_path / "fastmlp-run"
         assert len(read_history(folder)["history"]["loss"]) == 2
         assert {path.name for path in folder.iterdir()} == RESULTS
+
+    @pytest.mark.parametrize("name", [b"$a^{$.csv", b"\xff.csv", "数.csv".encode()])
+    def test_names_of_any_kind(self, name, blobs, tmp_path):
+        path = Path(os.fsdecode(name))
+        blobs.rename(path)
+        out = path.with_suffix("")
+        with start("train", "--data", path, "--epochs", 2, "--out", out) as process:
+            shown, complaints = process.communicate(timeout=60)
+        assert (process.returncode, complaints) == (0, "")
+        assert os.fsdecode(name).encode(errors="backslashreplace").decode() in shown
+        assert {file.name for file in out.iterdir()} == RESULTS
+        with start("evaluate", out / "model.safetensors", "--data", path) as process:
+            assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 0
+
+    def test_tex_in_matplotlibrc(self, blobs, tmp_path):
+        (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+        with start("train", "--data", blobs, "--epochs", 2) as process:
+            assert process.communicate(timeout=60)[1] == ""
+        assert {path.name for path in (tmp_path / "fastmlp-run").iterdir()} == RESULTS
+
+    def test_a_picture_that_fails_leaves_the_rest(self, blobs, tmp_path, monkeypatch):
+        def fail(*_, **__):
+            raise RuntimeError("many\nlines")
+
+        assert invoke("train", "--data", blobs, "--epochs", 1).exit_code == 0
+        monkeypatch.setattr(fm.plot, "training_curves", fail)
+        result = invoke("train", "--data", blobs, "--epochs", 2)
+        assert result.exit_code == 1
+        complaint = "error: fastmlp-run/curves.png: the picture cannot be drawn: many lines"
+        assert result.output.splitlines()[-1] == complaint
+        assert "Wrote model.safetensors, history.json to fastmlp-run" in result.output
+        folder = tmp_path / "fastmlp-run"
+        assert {path.name for path in folder.iterdir()} == RESULTS - {"curves.png"}
+        assert len(read_history(folder)["history"]["loss"]) == 2
 
     def test_divergence_is_told_with_advice(self, tmp_path):
         result = invoke("train", "--lr", 1e6, "--epochs", 3)

@@ -9,7 +9,8 @@ import pytest
 from fastmlp.history import History
 from fastmlp.plot import confusion_figure, training_curves
 
-pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib")
+Text = pytest.importorskip("matplotlib.text").Text
 
 
 def make_history(epochs, *, classifier=True, validation=True):
@@ -161,6 +162,46 @@ def test_confusion_of_many_classes_has_no_text():
     figure = confusion_figure(np.eye(40, dtype=int))
     assert not figure.axes[0].texts
     assert render(figure).startswith(b"\x89PNG")
+
+
+NAMES = ["$a^{$", r"b\$_$", "\udcff", "50 % & #"]
+
+
+@pytest.mark.parametrize("title", NAMES)
+def test_names_are_no_markup(title):
+    for figure in (
+        training_curves(make_history(3), title=title),
+        confusion_figure(np.eye(4), labels=NAMES, title=title),
+    ):
+        assert render(figure).startswith(b"\x89PNG")
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text() in NAMES:
+                assert not text.get_parse_math()
+
+
+def test_dollars_are_drawn():
+    def width(title):
+        figure = training_curves(make_history(3), title=title)
+        figure.draw_without_rendering()
+        return figure.texts[0].get_window_extent().width
+
+    # As math these would be the same letter.
+    assert width("$x$") > width("x") * 2
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+def test_tex_in_matplotlibrc_is_passed_over(classes):
+    with matplotlib.rc_context({"text.usetex": True}):
+        for figure in (
+            training_curves(make_history(3), title="50 %"),
+            confusion_figure(np.eye(classes), title="50 %"),
+        ):
+            assert render(figure).startswith(b"\x89PNG")
+            # More room for more ticks.
+            figure.set_size_inches(20, 20)
+            figure.set_dpi(20)
+            assert render(figure).startswith(b"\x89PNG")
+            assert not any(text.get_usetex() for text in figure.findobj(Text))
 
 
 @pytest.mark.parametrize("matrix", [[[1, 2]], [1], np.zeros((0, 0))])

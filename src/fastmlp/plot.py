@@ -6,7 +6,7 @@ for servers and threads. Needs matplotlib: ``pip install 'fastmlp[plot]'``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     from .history import History
 
@@ -48,6 +49,26 @@ def _new_figure(width: float, height: float) -> Figure:
             "figures need matplotlib: pip install 'fastmlp[plot]'", name="matplotlib"
         ) from error
     return Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout="constrained")
+
+
+def _printable(text: str) -> str:
+    """Escape what no font can show: bytes of a file's name that are no text."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _show_as_they_stand(figure: Figure, given: Iterable[Text]) -> None:
+    """Take no text for TeX, whatever matplotlibrc says, and those given by the user not for math.
+
+    An own setting for each text, as matplotlib's settings are those of all threads. Ticks that are
+    added when the figure is drawn copy those of the ticks that are there.
+    """
+    from matplotlib.text import Text
+
+    for artist in figure.findobj():
+        if isinstance(artist, Text):
+            artist.set_usetex(False)
+    for text in given:
+        text.set_parse_math(False)
 
 
 def _apart(positions: Sequence[float], gap: float) -> list[float]:
@@ -198,8 +219,11 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.set(w_pad=0.12, h_pad=0.1, wspace=0.04)  # type: ignore[call-arg]
+    given = []
     if title:
-        figure.suptitle(title, x=0.012, ha="left", fontsize=_FONT, color=_MUTED)
+        given.append(
+            figure.suptitle(_printable(title), x=0.012, ha="left", fontsize=_FONT, color=_MUTED)
+        )
 
     _style(panels[0], "Loss", "loss (mean over samples)")
     panels[0].set_ylim(0, 1.05 * max(max(curve.values) for curve in losses) or 1)
@@ -211,6 +235,7 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
         _draw(panels[1], accuracies, "%")
         if len(history) > 2:
             _mark_best(panels[1], accuracies[-1])
+    _show_as_they_stand(figure, given)
     return figure
 
 
@@ -247,7 +272,7 @@ def confusion_figure(
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"matrix must be square and not empty, got shape {counts.shape}")
     k = len(counts)
-    names = [str(i) for i in range(k)] if labels is None else list(labels)
+    names = [str(i) for i in range(k)] if labels is None else [_printable(name) for name in labels]
     if len(names) != k:
         raise ValueError(f"labels has {len(names)} names, matrix has {k} classes")
 
@@ -286,8 +311,14 @@ def confusion_figure(
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
+    given = [*axes.get_xticklabels(), *axes.get_yticklabels()]
     if title:
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK, pad=12)
+        given.append(
+            axes.set_title(
+                _printable(title), loc="left", fontsize=11, fontweight="bold", color=_INK, pad=12
+            )
+        )
+    _show_as_they_stand(figure, given)
     return figure
 
 

@@ -60,7 +60,8 @@ def run(settings: Settings) -> int | None:
     Raises
     ------
     ValueError
-        Data or settings that cannot be trained on.
+        Data or settings that cannot be trained on; a picture that cannot be drawn, after the
+        other results are written.
     OSError
         Data that cannot be read, or results that cannot be written; the latter is found out
         before the training starts.
@@ -125,10 +126,15 @@ def _keep(
     }
     write_text(settings.out / HISTORY, json.dumps(_finite(record), indent=2) + "\n")
     written = [MODEL, HISTORY]
+    failure = None
     if history.loss:
-        write_figure(settings.out / CURVES, _picture(settings, net, history))
-        written.append(CURVES)
-    else:
+        try:
+            write_figure(settings.out / CURVES, lambda: _picture(settings, net, history))
+            written.append(CURVES)
+        except (OSError, ValueError) as problem:
+            failure = problem
+    if CURVES not in written:
+        # A picture of an earlier run would be taken for this one's.
         with suppress(FileNotFoundError):
             (settings.out / CURVES).unlink()
 
@@ -139,6 +145,8 @@ def _keep(
         line(console, f"Trained in {seconds:.1f} s.")
     _conclude(console, history, final)
     line(console, f"Wrote {', '.join(written)} to {settings.out}")
+    if failure is not None:
+        raise failure
 
 
 def _require_libraries() -> None:

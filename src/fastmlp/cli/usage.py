@@ -56,11 +56,9 @@ def evaluate_model(model: Path, data: str, confusion: Path | None) -> None:
         from fastmlp.metrics import confusion_matrix
         from fastmlp.plot import confusion_figure
 
-        figure = confusion_figure(
-            confusion_matrix(true, predicted, n_classes),
-            title=f"{percent(measures['accuracy'])} of {len(X):,} rows correct",
-        )
-        write_figure(confusion, figure)
+        matrix = confusion_matrix(true, predicted, n_classes)
+        title = f"{percent(measures['accuracy'])} of {len(X):,} rows correct"
+        write_figure(confusion, lambda: confusion_figure(matrix, title=title))
         line(console, f"Wrote {confusion}")
 
 
