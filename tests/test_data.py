@@ -1,5 +1,6 @@
 """Data sets: embedded digits, MNIST from folder, cache and mirror, files of every format."""
 
+import errno
 import gzip
 import hashlib
 import http.server
@@ -257,8 +258,30 @@ def test_without_network_the_error_says_what_to_do(packed, cache, monkeypatch, c
     with pytest.raises(ConnectionError) as caught:
         data.load("mnist")
     told = str(caught.value)
-    for advice in (closed_url, str(cache), "FASTMLP_DATA_DIR", 'load("digits")', *packed):
+    for advice in (closed_url, str(cache), "FASTMLP_DATA_DIR", "set digits", *packed):
         assert advice in told
+
+
+@pytest.mark.parametrize("problem", ["file", "denied", "full"])
+def test_a_cache_that_cannot_be_used_leads_to_advice(packed, cache, monkeypatch, problem):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if problem == "file":
+        cache.parent.parent.mkdir()
+        cache.parent.write_text("")
+    elif problem == "denied":
+        monkeypatch.setattr(Path, "mkdir", refuse)
+    else:
+        monkeypatch.setattr(Path, "replace", fail)
+    with Mirror(packed) as mirror:
+        monkeypatch.setattr(mnist, "MIRRORS", (mirror.url,))
+        with pytest.raises(DownloadError, match=r"XDG_CACHE_HOME.* FASTMLP_DATA_DIR") as caught:
+            data.load("mnist")
+    assert str(caught.value).startswith(f"{cache}: MNIST cannot be kept in this cache (")
 
 
 @pytest.mark.parametrize("is_packed", [True, False], ids=["gz", "plain"])
@@ -722,7 +745,7 @@ def test_every_fifth_row_is_held_out(tmp_path):
     assert ds.y_train.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
     assert ds.X_train[:, 0].tolist() == ds.y_train.tolist()
     write(path, "1,2\n" * 4)
-    with pytest.raises(ValueError, match="only 4 rows"):
+    with pytest.raises(ValueError, match="only 4 rows; the test part can also be a file"):
         data.load(path)
 
 
@@ -774,6 +797,14 @@ def test_unknown_names_and_missing_paths(source):
     with pytest.raises(FileNotFoundError, match=r"nowhere|MNIST") as caught:
         data.load(source)
     assert "'digits' and 'mnist'" in str(caught.value)
+
+
+def test_devices_and_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", "/dev/null"):
+        for read in (data.load, data.read, lambda path: data.read_features(path, 2)):
+            with pytest.raises(ValueError, match=f"{path}: a device or a pipe"):
+                read(path)
 
 
 def test_other_misuse(tmp_path):

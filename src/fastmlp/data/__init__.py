@@ -162,6 +162,11 @@ def _existing(path: _Path) -> Path:
             f"there is no file or folder {str(place)!r}; the names are "
             f"{' and '.join(repr(name) for name in NAMES)}, a path leads to {_FILES}"
         )
+    if not (place.is_file() or place.is_dir()):
+        # Files are read more than once, and a pipe can keep its reader waiting for ever.
+        raise ValueError(
+            f"{place}: a device or a pipe, which cannot be read here; write the rows to a file"
+        )
     return place
 
 

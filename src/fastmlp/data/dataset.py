@@ -78,7 +78,7 @@ def hold_out(X: NDArray[Any], y: NDArray[Any], where: str) -> Dataset:
     if len(X) < HOLD_OUT:
         raise ValueError(
             f"{where}: every fifth row would be held out, but there are only {len(X)} rows; "
-            "name a file for the test part with test="
+            "the test part can also be a file of its own"
         )
     test = np.arange(len(X)) % HOLD_OUT == HOLD_OUT - 1
     return Dataset(X[~test], y[~test], X[test], y[test])

@@ -49,13 +49,24 @@ def load_mnist() -> Dataset:
     ValueError
         A file in `$FASTMLP_DATA_DIR/mnist` is not MNIST's.
     DownloadError
-        There is neither a copy of the files nor a mirror in reach; the message says what to do.
+        There is neither a copy of the files nor a mirror in reach, or the cache cannot be used;
+        the message says what to do.
     ImportError
         There is no copy of the files and the library pooch, which would fetch them, is missing.
     """
     folder = _configured_folder()
     if folder is None:
-        arrays = _from_cache_or_network()
+        cache = cache_folder()
+        try:
+            arrays = _from_cache_or_network(cache)
+        except DownloadError:
+            raise
+        except OSError as error:
+            raise DownloadError(
+                f"{cache}: MNIST cannot be kept in this cache ({error.strerror or error}); let the "
+                "environment variable XDG_CACHE_HOME name a folder that can be written, or "
+                "FASTMLP_DATA_DIR one with MNIST's files in its folder mnist"
+            ) from error
     else:
         arrays = [_read_configured(folder, name) for name in MD5]
     X_train, y_train, X_test, y_test = arrays
@@ -99,8 +110,7 @@ def _read_configured(folder: Path, name: str) -> NDArray[Any]:
         ) from error
 
 
-def _from_cache_or_network() -> list[NDArray[Any]]:
-    folder = cache_folder()
+def _from_cache_or_network(folder: Path) -> list[NDArray[Any]]:
     override = os.environ.get("FASTMLP_MNIST_URL")
     mirrors = [override.rstrip("/") + "/"] if override else list(MIRRORS)
     arrays = []
@@ -144,8 +154,8 @@ def _download(folder: Path, name: str, mirrors: list[str]) -> NDArray[Any]:
         + "\n".join(failures)
         + f"\nEither put {', '.join(f'{name}.gz' for name in MD5)} (or the unpacked files, "
         f"without .gz) into {folder}, or into the folder mnist below one that the environment "
-        "variable FASTMLP_DATA_DIR names; or name a mirror with FASTMLP_MNIST_URL; or use "
-        'load("digits"), which needs no network.'
+        "variable FASTMLP_DATA_DIR names; or name a mirror with FASTMLP_MNIST_URL; or use the "
+        "data set digits, which needs no network."
     )
 
 
@@ -155,7 +165,7 @@ def _downloader() -> Callable[[str, str, None], object]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "downloading MNIST needs the library pooch: pip install 'fastmlp[data]'; or put its "
-            f'files into {cache_folder()}, or use load("digits")',
+            f"files into {cache_folder()}, or use the data set digits",
             name=error.name,
         ) from error
     downloader: Callable[[str, str, None], object] = pooch.HTTPDownloader(
