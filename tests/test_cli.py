@@ -1,6 +1,7 @@
 """The command `fastmlp`: in this process through typer's runner, and as a process of its own."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -292,6 +293,9 @@ class TestTrain:
             (["--seed", str(2**64)], "is not in [0, 2**64)"),
             (["--momentum", "1"], "No such option"),
             (["extra"], "unexpected extra argument"),
+            (["--data", ""], "Invalid value for '--data': the name is empty"),
+            (["--test", ""], "Invalid value for '--test': the name is empty"),
+            (["--out", ""], "Invalid value for '--out': the name is empty"),
         ],
     )
     def test_wrong_options(self, options, message, tmp_path):
@@ -309,7 +313,10 @@ class TestTrain:
             (["--data", "empty.csv"], "empty.csv"),
             (["--data", "negative.csv"], "classes are numbered from 0, one label is -1"),
             (["--data", "gap.csv"], "one label is 5000 though there are only 8 training rows"),
-            (["--data", "digits", "--test", "gap.csv"], "brings its own test part"),
+            (["--test", "gap.csv"], "--test: the data set digits brings its own test part"),
+            (["--data", "few.csv"], "few.csv: every fifth row would be held out"),
+            (["--data", "pipe.csv"], "pipe.csv: a device or a pipe"),
+            (["--data", "loop"], "'loop'"),
             (["--data", "gap.csv", "--test", "nowhere.csv"], "nowhere.csv"),
             (["--data", "one.csv"], "one.csv: the labels hold one class only"),
             (["--data", "one.npz"], "one.npz: the labels hold one class only"),
@@ -318,6 +325,10 @@ class TestTrain:
             (["--out", "gap.csv"], "--out: gap.csv is a file, not a folder"),
             (["--out", os.path.join("gap.csv", "x")], "--out: cannot write to"),
             (["--out", "taken"], "history.json is a folder"),
+            (["--out", "loop"], "--out: loop is a symbolic link that leads nowhere"),
+            (["--out", "looping"], "--out: cannot write to looping/curves.png: Too many levels"),
+            (["--out", "piped"], "--out: piped/model.safetensors is a device or a pipe"),
+            (["--out", "lost"], "--out: there is no folder"),
         ],
     )
     def test_what_cannot_be_trained_ends_before_the_training(self, options, message, tmp_path):
@@ -328,13 +339,32 @@ class TestTrain:
         write_table(tmp_path / "gap.csv", [[0.5, 1.5]] * 10, [0, 5000] * 5)
         write_table(tmp_path / "one.csv", [[0.5, 1.5]] * 10, [1] * 10)
         np.savez(tmp_path / "one.npz", X=np.ones((5, 2)), y=[[0, 1]] * 5)
-        (tmp_path / "taken" / "history.json").mkdir(parents=True)
+        write_table(tmp_path / "few.csv", [[0.5, 1.5]] * 2, [0, 1])
+        os.mkfifo(tmp_path / "pipe.csv")
+        (tmp_path / "loop").symlink_to("loop")
+        for folder in ("taken", "looping", "piped", "lost"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "taken" / "history.json").mkdir()
+        (tmp_path / "looping" / "curves.png").symlink_to("curves.png")
+        os.mkfifo(tmp_path / "piped" / "model.safetensors")
+        (tmp_path / "lost" / "model.safetensors").symlink_to("nowhere/model.safetensors")
         result = invoke("train", *options)
         assert result.exit_code == 1
         assert message in told(result)
         assert told(result).startswith("error: ")
         assert "epoch" not in result.output
+        assert "test=" not in result.output
         assert "Traceback" not in result.output
+
+    def test_a_full_disk_names_the_file(self, blobs, monkeypatch):
+        def fail(_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        result = invoke("train", "--data", blobs, "--epochs", 1)
+        assert result.exit_code == 1
+        complaint = "error: fastmlp-run/model.safetensors: No space left on device"
+        assert result.output.splitlines()[-1] == complaint
 
     def test_unwritable_folder(self, blobs, tmp_path):
         folder = tmp_path / "locked"
@@ -569,11 +599,22 @@ class TestEvaluate:
         [
             (["nowhere.safetensors"], "nowhere.safetensors"),
             (["broken.safetensors"], "broken.safetensors"),
-            (["blobs.safetensors"], "X has 64 columns, the network takes 4"),
+            (["blobs.safetensors"], "digits does not fit blobs.safetensors: X has 64 columns"),
             (["blobs.safetensors", "--data", "labels.csv"], "y[1] is 7"),
+            (
+                ["blobs.safetensors", "--data", "wide.csv"],
+                "wide.csv does not fit blobs.safetensors: X has 5 columns, the network takes 4",
+            ),
+            (
+                ["blobs.safetensors", "--data", "real.csv"],
+                "real.csv does not fit blobs.safetensors: y[1] is 0.5",
+            ),
             (["blobs.safetensors", "--data", "nowhere.csv"], "nowhere.csv"),
             (["blobs.safetensors", "--data", "broken.csv"], "broken.csv"),
+            (["blobs.safetensors", "--data", "/dev/null"], "/dev/null: a device or a pipe"),
             (["blobs.safetensors", "--confusion", "."], "is a folder"),
+            (["blobs.safetensors", "--confusion", "loop"], "--confusion: cannot write to loop"),
+            (["blobs.safetensors", "--confusion", "/dev/null"], "is a device or a pipe"),
             (["blobs.safetensors", "--data", "blobs.csv", "--confusion", "no/c.png"], "no"),
         ],
     )
@@ -581,6 +622,9 @@ class TestEvaluate:
         (tmp_path / "broken.safetensors").write_bytes(b"\x00" * 100)
         (tmp_path / "broken.csv").write_text("0,1,2,3,4\n1,2,3\n")
         write_table(tmp_path / "labels.csv", [[0.5, 1, 2, 3]] * 2, [0, 7])
+        write_table(tmp_path / "wide.csv", [[0.5, 1, 2, 3, 4]] * 2, [0, 1])
+        write_table(tmp_path / "real.csv", [[0.5, 1, 2, 3]] * 2, [1, 0.5])
+        (tmp_path / "loop").symlink_to("loop")
         result = invoke("evaluate", *arguments)
         assert result.exit_code == 1
         assert message in told(result)
@@ -687,6 +731,19 @@ class TestPredict:
         assert out == ""
         assert message in " ".join(complaints.split())
         assert "Traceback" not in complaints
+
+    @pytest.mark.parametrize(
+        ("redirection", "message"),
+        [
+            (">/dev/full", "error: standard output: No space left on device\n"),
+            (">&-", "error: standard output is closed\n"),
+        ],
+    )
+    def test_output_that_cannot_be_written(self, redirection, message, model, tmp_path):
+        write_table(tmp_path / "rows.csv", [[1, 2, 3, 4]])
+        command = f"{sys.executable} -m fastmlp predict blobs.safetensors rows.csv {redirection}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (1, message)
 
     def test_a_reader_that_stops_is_no_error(self, model, tmp_path):
         np.savez(tmp_path / "rows.npz", X=np.zeros((50_000, 4), np.float32))

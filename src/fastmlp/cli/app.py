@@ -95,6 +95,17 @@ def _parse_init(text: str) -> str | float:
     )
 
 
+def path(text: str) -> Path:
+    """Read a path; older typer shows this name in the help."""
+    return Path(_named(text))
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise typer.BadParameter("the name is empty")
+    return text
+
+
 def _positive(value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value} is not a positive number")
@@ -132,11 +143,14 @@ DATA_HELP = "digits, mnist, a .csv, .csv.gz or .npz file, or a folder of IDX fil
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(metavar="NAME|PATH", help=DATA_HELP)] = "digits",
+    data: Annotated[
+        str, typer.Option(metavar="NAME|PATH", callback=_named, help=DATA_HELP)
+    ] = "digits",
     test: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
+            parser=path,
             help="File with the test rows of a --data file. "
             "Without it every fifth row of --data is held out.",
         ),
@@ -196,6 +210,7 @@ def train(
         Path,
         typer.Option(
             metavar="FOLDER",
+            parser=path,
             help="Where model.safetensors, history.json and curves.png go; "
             "those of an earlier run are replaced.",
         ),
@@ -235,11 +250,19 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .safetensors file of train.")],
-    data: Annotated[str, typer.Option(metavar="NAME|PATH", help=DATA_HELP)] = "digits",
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", parser=path, help="A .safetensors file of train.")
+    ],
+    data: Annotated[
+        str, typer.Option(metavar="NAME|PATH", callback=_named, help=DATA_HELP)
+    ] = "digits",
     confusion: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="Write the confusion matrix as a picture to this file."),
+        typer.Option(
+            metavar="PNG",
+            parser=path,
+            help="Write the confusion matrix as a picture to this file.",
+        ),
     ] = None,
 ) -> None:
     """Measure a network on the test part of a data set, or on all rows of a file.
@@ -254,8 +277,12 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .safetensors file of train.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rows, .csv or .npz.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", parser=path, help="A .safetensors file of train.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=path, help="The rows, .csv or .npz.")
+    ],
 ) -> None:
     """Print the predicted label of each row and its probability, as CSV.
 

@@ -1,8 +1,10 @@
 """Files that the commands write, each replacing an older one as a whole or not at all."""
 
 import io
+import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@contextmanager
+def naming(name: Path | str) -> Iterator[None]:
+    """Put a name to errors of the system, such as a full disk, which come without."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.strerror is None:
+            raise
+        raise OSError(problem.errno, problem.strerror, str(name)) from problem
+
+
+def check_target(path: Path, option: str) -> None:
+    """Find out before any work whether a file can take its place; `option` begins the OSError."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        folder = path.resolve().parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{option}: there is no folder {folder}") from None
+    except OSError as problem:
+        raise OSError(f"{option}: cannot write to {path}: {problem.strerror}") from None
+    else:
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{option}: {path} is a folder, a file is needed")
+        if not stat.S_ISREG(mode):
+            raise OSError(f"{option}: {path} is a device or a pipe, a file is needed")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, encoded in UTF-8."""
-    replace_file(path, text.encode())
+    with naming(path):
+        replace_file(path, text.encode())
 
 
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
@@ -35,4 +66,5 @@ def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
     except Exception as problem:
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise ValueError(f"{path}: the picture cannot be drawn: {reason}") from problem
-    replace_file(path, buffer.getvalue())
+    with naming(path):
+        replace_file(path, buffer.getvalue())

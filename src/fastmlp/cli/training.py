@@ -19,7 +19,7 @@ from rich.table import Table
 import fastmlp as fm
 
 from .console import line, output, percent
-from .files import write_figure, write_text
+from .files import check_target, naming, write_figure, write_text
 from .progress import Reporter
 from .stop import Stop
 
@@ -73,6 +73,8 @@ def run(settings: Settings) -> int | None:
     _require_libraries()
     if settings.threads is not None:
         fm.set_num_threads(settings.threads)
+    if settings.test is not None and settings.data in fm.data.NAMES:
+        raise ValueError(f"--test: the data set {settings.data} brings its own test part")
     dataset = fm.data.load(settings.data, test=settings.test)
     epochs = settings.epochs or (100 if len(dataset.X_train) < 10_000 else 20)
     settings = replace(settings, epochs=epochs)
@@ -111,7 +113,8 @@ def _keep(
     seconds: float,
 ) -> None:
     """Write what was learned, and tell of it."""
-    net.save(settings.out / MODEL)
+    with naming(settings.out / MODEL):
+        net.save(settings.out / MODEL)
     final = {
         "train": net.evaluate(dataset.X_train, dataset.y_train),
         "test": net.evaluate(dataset.X_test, dataset.y_test),
@@ -164,12 +167,12 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except FileExistsError:
-        raise FileExistsError(f"--out: {folder} is a file, not a folder") from None
+        kind = "file, not a folder" if folder.exists() else "symbolic link that leads nowhere"
+        raise FileExistsError(f"--out: {folder} is a {kind}") from None
     except OSError as problem:
         raise OSError(f"--out: cannot write to {folder}: {problem.strerror}") from None
     for name in (MODEL, HISTORY, CURVES):
-        if (folder / name).is_dir():
-            raise IsADirectoryError(f"--out: {folder / name} is a folder, no file can replace it")
+        check_target(folder / name, "--out")
 
 
 def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":

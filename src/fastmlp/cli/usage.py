@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from rich.table import Table
 import fastmlp as fm
 
 from .console import line, output, percent
-from .files import write_figure
+from .files import check_target, naming, write_figure
+
+_STDOUT = "standard output"
 
 _ROWS = 4096
 """Rows that are predicted and printed at a time."""
@@ -33,25 +35,29 @@ def evaluate_model(model: Path, data: str, confusion: Path | None) -> None:
     if confusion is not None:
         if n_classes is None:
             raise ValueError("--confusion: the network does not choose between classes")
-        if confusion.is_dir():
-            raise IsADirectoryError(f"--confusion: {confusion} is a folder, a file is needed")
+        check_target(confusion, "--confusion")
     X, y, part = _measured_rows(data)
     X = _as_trained(net, X, data)
-    measures = net.evaluate(X, y)
+    try:
+        measures = net.evaluate(X, y)
+    except ValueError as problem:
+        raise ValueError(f"{data} does not fit {model}: {problem}") from None
 
     console = output()
-    line(console, f"{model} on {part} of {data}: {len(X):,} rows")
-    for name, text in (
-        ("loss", f"{measures['loss']:.4g}"),
-        ("accuracy", percent(measures.get("accuracy", np.nan))),
-        ("r2", f"{measures.get('r2', np.nan):.4f}"),
-    ):
-        if name in measures:
-            line(console, f"{'R2' if name == 'r2' else name:9} {text}")
+    with naming(_STDOUT):
+        line(console, f"{model} on {part} of {data}: {len(X):,} rows")
+        for name, text in (
+            ("loss", f"{measures['loss']:.4g}"),
+            ("accuracy", percent(measures.get("accuracy", np.nan))),
+            ("r2", f"{measures.get('r2', np.nan):.4f}"),
+        ):
+            if name in measures:
+                line(console, f"{'R2' if name == 'r2' else name:9} {text}")
     if n_classes is None:
         return
     true, predicted = _as_classes(y), net.predict(X)
-    console.print(_class_table(true, predicted, n_classes))
+    with naming(_STDOUT):
+        console.print(_class_table(true, predicted, n_classes))
     if confusion is not None:
         from fastmlp.metrics import confusion_matrix
         from fastmlp.plot import confusion_figure
@@ -59,7 +65,8 @@ def evaluate_model(model: Path, data: str, confusion: Path | None) -> None:
         matrix = confusion_matrix(true, predicted, n_classes)
         title = f"{percent(measures['accuracy'])} of {len(X):,} rows correct"
         write_figure(confusion, lambda: confusion_figure(matrix, title=title))
-        line(console, f"Wrote {confusion}")
+        with naming(_STDOUT):
+            line(console, f"Wrote {confusion}")
 
 
 def predict_rows(model: Path, file: Path) -> None:
@@ -74,10 +81,14 @@ def predict_rows(model: Path, file: Path) -> None:
     """
     net = fm.load(model)
     X = _as_trained(net, fm.data.read_features(file, net.n_inputs), str(file))
-    out = sys.stdout
+    out: TextIO | None = sys.stdout
+    if out is None:
+        raise OSError("standard output is closed")
     for text in _predictions(net, X):
-        out.write(text)
-    out.flush()
+        with naming(_STDOUT):
+            out.write(text)
+    with naming(_STDOUT):
+        out.flush()
 
 
 def show_info() -> None:
@@ -86,7 +97,8 @@ def show_info() -> None:
     for name, value in fm.config().items():
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         table.add_row(name.replace("_", " "), text)
-    output().print(table)
+    with naming(_STDOUT):
+        output().print(table)
 
 
 def _count_classes(net: "fm.MLP") -> int | None:
