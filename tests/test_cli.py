@@ -637,10 +637,10 @@ class TestPredict:
         assert result.exit_code == 0, result.output
         return list(csv.DictReader(io.StringIO(result.output)))
 
-    @pytest.mark.parametrize("labelled", [True, False])
-    def test_label_and_probability(self, labelled, model, tmp_path):
+    @pytest.mark.parametrize("labeled", [True, False])
+    def test_label_and_probability(self, labeled, model, tmp_path):
         X = np.random.default_rng(5).normal(size=(5000, 4)).round(3)
-        path = write_table(tmp_path / "rows.csv", X.tolist(), [0] * 5000 if labelled else None)
+        path = write_table(tmp_path / "rows.csv", X.tolist(), [0] * 5000 if labeled else None)
         rows = self.rows(invoke("predict", model, path))
         assert list(rows[0]) == ["row", "label", "probability"]
         assert [int(row["row"]) for row in rows] == list(range(5000))
