@@ -189,6 +189,8 @@ def test_dollars_are_drawn():
     assert width("$x$") > width("x") * 2
 
 
+# Of old matplotlib beside new pyparsing.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("classes", [3, 40])
 def test_tex_in_matplotlibrc_is_passed_over(classes):
     with matplotlib.rc_context({"text.usetex": True}):
