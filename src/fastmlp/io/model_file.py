@@ -1,8 +1,9 @@
 """Networks as safetensors files.
 
 The tensors are "<layer>.weight" (inputs, outputs) and "<layer>.bias" (outputs,), layers counted
-from 0. The metadata holds "fastmlp", the version of this layout, and "network", a JSON object
-with what the constructor takes and what training has left behind.
+from 0. The metadata has the one entry "fastmlp", a JSON object: the version of this layout under
+"format", what the constructor takes, and what training has left behind. More than one entry would
+be written in an order that changes from run to run.
 """
 
 import json
@@ -19,7 +20,7 @@ from .atomic import replace_file
 if TYPE_CHECKING:
     from ..mlp import MLP
 
-FORMAT = "1"
+FORMAT = 1
 """Version of the layout of the file."""
 
 ATTRIBUTES = {
@@ -48,14 +49,17 @@ def _safetensors() -> Any:
 
 
 def save_model(net: "MLP", path: str | os.PathLike[str]) -> None:
-    """Write a network to a safetensors file, replacing an earlier one as a whole."""
+    """Write a network to a safetensors file, replacing an earlier one as a whole.
+
+    The same network makes the same bytes.
+    """
     tensors = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"{layer}.bias"] = bias
-    network = {name: getattr(net, name) for name in sorted(ATTRIBUTES)}
-    network["dtype"] = net.dtype.name
-    metadata = {"fastmlp": FORMAT, "network": json.dumps(network)}
+    network = {name: getattr(net, name) for name in ATTRIBUTES}
+    network.update(dtype=net.dtype.name, format=FORMAT)
+    metadata = {"fastmlp": json.dumps(network, sort_keys=True)}
     replace_file(path, _safetensors().numpy.save(tensors, metadata))
 
 
@@ -94,15 +98,15 @@ def load_model(path: str | os.PathLike[str]) -> "MLP":
 
 def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
     """Return a network's attributes from a file's metadata, each checked."""
-    if "fastmlp" not in metadata or "network" not in metadata:
+    network = json.loads(metadata.get("fastmlp", "null"))
+    if not isinstance(network, dict) or "format" not in network:
         raise ValueError("its metadata does not describe a network of fastmlp")
-    if metadata["fastmlp"] != FORMAT:
+    if checks.check_int(network["format"], "format") != FORMAT:
         raise ValueError(
-            f"it has layout {metadata['fastmlp']!r}, this version reads {FORMAT!r}: "
+            f"it has layout {network['format']}, this version reads {FORMAT}: "
             f"a newer fastmlp may have written it"
         )
-    network = json.loads(metadata["network"])
-    if not isinstance(network, dict) or network.keys() != ATTRIBUTES:
+    if network.keys() != ATTRIBUTES | {"format"}:
         raise ValueError(f"its description must have the entries {', '.join(sorted(ATTRIBUTES))}")
     layers = checks.check_layers(network["layers"])
     epochs_trained = checks.check_int(network["epochs_trained"], "epochs_trained")
