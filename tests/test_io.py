@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import struct
@@ -592,13 +593,47 @@ def test_a_header_of_deep_json_is_refused(header_and_data, tmp_path):
     assert_refused(tmp_path / "deep")
 
 
+PARAMETERS = {
+    "0.weight": "weights[0]",
+    "0.bias": "biases[0]",
+    "1.weight": "weights[1]",
+    "1.bias": "biases[1]",
+}
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite_are_refused(value, dtype, tmp_path):
-    for index in range(4):
+    net, path = small(dtype), tmp_path / "model"
+    net.save(path)
+    header, data = read(path)
+    for name, words in PARAMETERS.items():
+        stop = header[name]["data_offsets"][1]
+        last = np.array(value, dtype).tobytes()
+        write(path, header, data[: stop - len(last)] + last + data[stop:])
+        assert_refused(path)
+        with pytest.raises(
+            ValueError, match=re.escape(f"{words} holds values that are not finite")
+        ):
+            fm.load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_not_saved(value, dtype, tmp_path):
+    path = tmp_path / "model"
+    small(dtype).save(path)
+    before = path.read_bytes()
+    for parameter, words in zip(range(4), PARAMETERS.values(), strict=True):
         net = small(dtype)
-        parameters(net)[index].flat[-1] = value
-        net.save(tmp_path / "model")
-        assert_refused(tmp_path / "model")
+        layer, kind = divmod(parameter, 2)
+        (net.weights, net.biases)[kind][layer].flat[-1] = value
+        with pytest.raises(
+            ValueError, match=re.escape(f"{words} holds values that are not finite")
+        ):
+            net.save(path)
+        with pytest.raises(ValueError, match="not finite"):
+            net.save(tmp_path / "new")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+        assert path.read_bytes() == before
 
 
 LOAD = """

@@ -117,7 +117,9 @@ class MLP(BaseMLP):
         """Write the network to a safetensors file that `fastmlp.load` reads.
 
         The file is replaced as a whole: after a crash in the middle the earlier one is still
-        there. Needs the library `safetensors`.
+        there. The same network makes the same bytes. Needs the library `safetensors`.
+
+        Raises ValueError when a weight or a bias is not finite; an earlier file is then untouched.
         """
         from .io import save_model
 

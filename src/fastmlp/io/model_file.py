@@ -8,10 +8,12 @@ be written in an order that changes from run to run.
 
 import json
 import os
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import checks
 from ..initializers import check_init
@@ -19,6 +21,8 @@ from .atomic import replace_file
 
 if TYPE_CHECKING:
     from ..mlp import MLP
+
+Array = npt.NDArray[Any]
 
 FORMAT = 1
 """Version of the layout of the file."""
@@ -48,11 +52,21 @@ def _safetensors() -> Any:
     return safetensors
 
 
+def _check_finite(weights: Iterable[Array], biases: Iterable[Array]) -> None:
+    """Raise ValueError naming the first layer that holds a value that is not finite."""
+    for kind, arrays in (("weights", weights), ("biases", biases)):
+        for layer, array in enumerate(arrays):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{kind}[{layer}] holds values that are not finite")
+
+
 def save_model(net: "MLP", path: str | os.PathLike[str]) -> None:
     """Write a network to a safetensors file, replacing an earlier one as a whole.
 
-    The same network makes the same bytes.
+    The same network makes the same bytes. Raises ValueError, and writes nothing, when a weight or
+    a bias is not finite: `load_model` would refuse the file.
     """
+    _check_finite(net.weights, net.biases)
     tensors = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"{layer}.weight"] = np.ascontiguousarray(weight)
@@ -87,8 +101,7 @@ def load_model(path: str | os.PathLike[str]) -> "MLP":
             layers = range(len(attributes["activations"]))
             weights = [file.get_tensor(f"{layer}.weight") for layer in layers]
             biases = [file.get_tensor(f"{layer}.bias") for layer in layers]
-        if not all(np.isfinite(array).all() for array in weights + biases):
-            raise ValueError("it holds weights that are not finite")
+        _check_finite(weights, biases)
     except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a usable fastmlp model: {error}") from error
     net = MLP.__new__(MLP)
