@@ -362,11 +362,18 @@ def test_paths_of_models(path):
     pytest.importorskip("safetensors")
     net = trained(fm.MLP)
     before = snapshot(net)
-    with pytest.raises(TypeError):
-        net.save(path)
-    with pytest.raises(TypeError):
-        fm.load(path)
+    for call in (net.save, fm.load):
+        with pytest.raises(TypeError, match=r"^path must be a str, bytes or os\.PathLike"):
+            call(path)
     assert snapshot(net) == before
+
+
+@pytest.mark.parametrize("path", ["", b"", "a\0b", b"a\0b"])
+def test_names_that_no_file_can_have(path):
+    pytest.importorskip("safetensors")
+    for call in (trained(fm.MLP).save, fm.load):
+        with pytest.raises(ValueError, match=r"^path must be the name of a file, got"):
+            call(path)
 
 
 def test_a_file_descriptor_is_no_path(tmp_path):

@@ -1,5 +1,6 @@
 """Model files: what is saved is loaded to the bit, and no file and no crash does harm."""
 
+import errno
 import json
 import os
 import re
@@ -145,9 +146,13 @@ def test_the_same_network_makes_the_same_file(dtype, tmp_path, run_python):
 def test_kinds_of_paths(tmp_path, monkeypatch):
     net = small()
     monkeypatch.chdir(tmp_path)
-    for path in ("model", "ünïcödé π.safetensors", tmp_path / "object", str(tmp_path / "text")):
+    odd = [b"bytes", b"not UTF-8 \xff", os.fsencode(tmp_path / "more bytes")]
+    names = ["model", "ünïcödé π.safetensors", tmp_path / "object", str(tmp_path / "text"), *odd]
+    for count, path in enumerate(names, start=1):
         net.save(path)
         assert_same_network(fm.load(path), net)
+        assert len(os.listdir(tmp_path)) == count
+    assert set(map(os.fsencode, os.listdir(tmp_path))) >= {*odd[:2], b"more bytes"}
 
 
 def test_weights_that_are_views_are_saved_as_they_are(tmp_path):
@@ -302,16 +307,39 @@ def test_missing_files_and_folders(tmp_path):
         fm.load(tmp_path)
     with pytest.raises(IsADirectoryError):
         net.save(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {tmp_path}/missing$"):
         net.save(tmp_path / "missing" / "model")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("text")
     with pytest.raises(NotADirectoryError):
         net.save(tmp_path / "file" / "model")
     assert (tmp_path / "file").read_text() == "text"
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises((OSError, RuntimeError)):
-        fm.load(tmp_path / "loop")
+
+
+def test_links_in_a_loop(tmp_path):
+    loop, other = tmp_path / "loop", tmp_path / "other"
+    loop.symlink_to(other)
+    other.symlink_to(loop)
+    for path in (loop, loop / "model"):
+        for call in (small().save, fm.load):
+            with pytest.raises(OSError, match=re.escape(repr(str(path)))) as caught:
+                call(path)
+            assert caught.value.errno == errno.ELOOP
+    assert sorted(tmp_path.iterdir()) == [loop, other]
+    assert loop.is_symlink()
+
+
+def test_special_files_are_neither_replaced_nor_opened(tmp_path):
+    """Opening a FIFO, to read or to write, would wait for another process for ever."""
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for path in (fifo, link):
+        with pytest.raises(OSError, match=f"^{path} is not a regular file"):
+            small().save(path)
+        assert_refused(path)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    assert sorted(tmp_path.iterdir()) == [fifo, link]
 
 
 def test_replace_file_by_itself(tmp_path):

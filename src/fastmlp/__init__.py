@@ -8,12 +8,12 @@
 True
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .callbacks import Callback, Progress
+from .checks import FilePath
 from .errors import DivergenceError
 from .history import History
 from .machine import (
@@ -60,7 +60,7 @@ _LAZY_MODULES = ("data", "metrics", "plot", "reference")
 set_isa_from_environment()
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
+def load(path: FilePath) -> MLP:
     """Read a network from a safetensors file that `MLP.save` wrote.
 
     Needs the library `safetensors`. Raises FileNotFoundError when there is no such file and

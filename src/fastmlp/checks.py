@@ -8,6 +8,7 @@ exception whose message begins with the argument's name: `TypeError` for what is
 import math
 import numbers
 import operator
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from .callbacks import Callback
 
 Array = npt.NDArray[Any]
+FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 HIDDEN_ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
@@ -100,6 +102,17 @@ def check_seed(seed: object) -> int:
     if not 0 <= number < 2**64:
         raise ValueError(f"seed must be in [0, 2**64), got {number}")
     return number
+
+
+def check_path(path: object) -> str:
+    """Return the name of a file as a `str`; numbers of open files are refused."""
+    try:
+        name = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or os.PathLike, got {path!r}") from None
+    if not name or "\0" in name:
+        raise ValueError(f"path must be the name of a file, got {path!r}")
+    return name
 
 
 # The network --------------------------------------------------------------------------------

@@ -1,12 +1,11 @@
 """The multi-layer perceptron, computed by the C engine."""
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, checks
 from .base import BaseMLP, Report
 from .errors import NotFiniteError
 from .ops import ACTIVATION_CODES
@@ -113,13 +112,14 @@ class MLP(BaseMLP):
         for parameter, values in zip((*self._weights, *self._biases), saved, strict=True):
             parameter[...] = values
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: checks.FilePath) -> None:
         """Write the network to a safetensors file that `fastmlp.load` reads.
 
         The file is replaced as a whole: after a crash in the middle the earlier one is still
         there. The same network makes the same bytes. Needs the library `safetensors`.
 
-        Raises ValueError when a weight or a bias is not finite; an earlier file is then untouched.
+        Raises ValueError when a weight or a bias is not finite, OSError when there can be no file
+        of this name; an earlier file is then untouched.
         """
         from .io import save_model
 

@@ -1,8 +1,8 @@
 """Replacing a file as a whole or not at all."""
 
 import os
+import stat
 import tempfile
-from pathlib import Path
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -11,15 +11,22 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     The content goes to a new file in the same folder, is flushed to the disk, and then takes the
     name over. A symbolic link stays one: what it points to is replaced.
     """
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder")
-    if target.exists() and not target.is_file():
-        raise OSError(f"{path} is not a regular file, and would be replaced by one")
-    if not target.parent.exists():
-        raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    target = os.path.realpath(path)
+    folder, base = os.path.split(target)
+    try:
+        # Of the path itself: realpath passes over links in a loop, which are an error here.
+        old = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{path}: there is no folder {folder}") from None
+        mode = 0o666 & ~_umask()
+    else:
+        if stat.S_ISDIR(old):
+            raise IsADirectoryError(f"{path} is a folder")
+        if not stat.S_ISREG(old):
+            raise OSError(f"{path} is not a regular file, and would be replaced by one")
+        mode = old & 0o777
+    descriptor, name = tempfile.mkstemp(prefix=f".{base}.", dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -8,6 +8,7 @@ be written in an order that changes from run to run.
 
 import json
 import os
+import stat
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,13 @@ def _check_finite(weights: Iterable[Array], biases: Iterable[Array]) -> None:
                 raise ValueError(f"{kind}[{layer}] holds values that are not finite")
 
 
-def save_model(net: "MLP", path: str | os.PathLike[str]) -> None:
+def save_model(net: "MLP", path: checks.FilePath) -> None:
     """Write a network to a safetensors file, replacing an earlier one as a whole.
 
     The same network makes the same bytes. Raises ValueError, and writes nothing, when a weight or
     a bias is not finite: `load_model` would refuse the file.
     """
+    path = checks.check_path(path)
     _check_finite(net.weights, net.biases)
     tensors = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
@@ -77,7 +79,7 @@ def save_model(net: "MLP", path: str | os.PathLike[str]) -> None:
     replace_file(path, _safetensors().numpy.save(tensors, metadata))
 
 
-def load_model(path: str | os.PathLike[str]) -> "MLP":
+def load_model(path: checks.FilePath) -> "MLP":
     """Read a network that `MLP.save` wrote.
 
     Raises
@@ -90,10 +92,14 @@ def load_model(path: str | os.PathLike[str]) -> "MLP":
     """
     from ..mlp import MLP
 
-    path = os.fspath(path)
+    path = checks.check_path(path)
     safetensors = _safetensors()
+    kind = os.stat(path).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        # Not opened: a FIFO would wait for a writer.
+        raise ValueError(f"{path} is not a usable fastmlp model: it is not a regular file")
     with open(path, "rb"):
-        pass  # a missing or unreadable file, or a folder, is reported as Python reports it
+        pass  # an unreadable file, or a folder, is reported as Python reports it
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             attributes = _attributes(file.metadata() or {})
