@@ -62,6 +62,9 @@ BAD_NETWORKS = [
     (([5, 3],), {"init": None}, TypeError, "init must"),
     (([5, 3],), {"init": HUGE}, ValueError, "init must"),
     (([5, 3],), {"init": 1j}, TypeError, "init must"),
+    (([5, 3],), {"init": 1e300}, ValueError, r"init is 1e\+300: .* float32"),
+    (([5, 3],), {"init": np.float64(2.1e38), "seed": 1}, ValueError, r"init is .* float32"),
+    (([50, 30],), {"init": 1e308, "dtype": "float64"}, ValueError, r"init is 1e\+308: .* float64"),
     *(
         (([5, 3],), {"dtype": dtype}, ValueError, "dtype must")
         for dtype in ("float16", "int32", "single!", "", ">f8", "f4,f4", "(,)f4", "(1,f4", "\ud800")

@@ -98,7 +98,7 @@ class BaseMLP(ABC):
     init
         Standard deviation of the normal distribution the weights are drawn from: "he"
         (sqrt(2 / fan_in)), "glorot" (sqrt(2 / (fan_in + fan_out))), "lecun" (sqrt(1 / fan_in)) or
-        a positive number. Biases start at zero.
+        a positive number, small enough for `dtype` to hold the weights. Biases start at zero.
     dtype
         float32 or float64, of the parameters and of the arithmetic.
     seed

@@ -64,14 +64,22 @@ def initial_weights(
     -------
     list of ndarray
         One (fan_in, fan_out) array for each layer after the input.
+
+    Raises
+    ------
+    ValueError
+        When a weight is too large for `dtype`.
     """
     widths = checks.check_layers(layers)
     float_type = checks.check_dtype(dtype)
     key = np.array([checks.check_seed(seed), 0], dtype=np.uint64)
     rng = np.random.Generator(np.random.Philox(key=key))
-    return [
-        (standard_deviation(init, fan_in, fan_out) * rng.standard_normal((fan_in, fan_out))).astype(
-            float_type
-        )
-        for fan_in, fan_out in pairwise(widths)
-    ]
+    weights = []
+    for fan_in, fan_out in pairwise(widths):
+        drawn = rng.standard_normal((fan_in, fan_out))
+        with np.errstate(over="ignore"):
+            drawn *= standard_deviation(init, fan_in, fan_out)
+            weights.append(drawn.astype(float_type, copy=False))
+        if not np.isfinite(weights[-1]).all():
+            raise ValueError(f"init is {init!r}: it makes weights too large for {float_type}")
+    return weights
