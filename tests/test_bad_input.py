@@ -198,7 +198,16 @@ BAD_Y = {
         (Y, ValueError, r"{y} has shape \(6,\)"),
         (ONE_HOT.T, ValueError, "{y} has 3 rows"),
         (changed(ONE_HOT, (2, 0), NAN), ValueError, r"{y}\[2, 0\] is nan"),
-        (changed(ONE_HOT, (2, 0), 1e39, float), ValueError, r"{y}\[2, 0\] is"),
+        (
+            changed(ONE_HOT, (2, 0), 1e39, float),
+            ValueError,
+            r"{y}\[2, 0\] is 1e\+39: too large for float32",
+        ),
+        (
+            changed(ONE_HOT, (5, 2), -1e300, float),
+            ValueError,
+            r"{y}\[5, 2\] is -1e\+300: too large for float32",
+        ),
         (changed(ONE_HOT, (2, 0), -INF), ValueError, r"{y}\[2, 0\] is -inf"),
         (ONE_HOT.astype(complex), TypeError, "{y} must hold real numbers"),
     ],

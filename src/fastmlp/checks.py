@@ -364,10 +364,12 @@ def check_targets(
         raise ValueError(
             f"{name} has shape {array.shape}, the network needs {flat}({n_samples}, {n_outputs})"
         )
+    regression = output_activation not in ("softmax", "sigmoid")
+    if regression:
+        check_finite(array, name, dtype)
     with np.errstate(over="ignore"):
         targets = np.require(array, dtype=dtype, requirements=("C", "A"))
-    if output_activation not in ("softmax", "sigmoid"):
-        check_finite(targets, name)
+    if regression:
         return targets
     inside = (targets >= 0) & (targets <= 1)
     if not inside.all():
