@@ -817,6 +817,12 @@ BAD_CALLS = [
     ("softmax_cross_entropy", (ones(3, 3), ones(3, 3, dtype=DOUBLE)), {}, TypeError, "targets is"),
     ("softmax_cross_entropy", (ones(3, 3), ["a", "b", "c"]), {}, TypeError, "targets"),
     *(
+        ("softmax_cross_entropy", (ones(3, 3, dtype=dtype), np.eye(3, dtype=kind)), {}, TypeError,
+         f"targets must be {np.dtype(dtype)} like logits .*, its dtype is {kind}")
+        for dtype in (F32, DOUBLE)
+        for kind in ("int64", "uint8", "bool")
+    ),
+    *(
         (name, arguments, {}, kind, words)
         for name, first in (
             ("binary_cross_entropy_with_logits", "logits"), ("mean_squared_error", "predictions")

@@ -96,6 +96,11 @@ def class_targets(logits: Array, targets: npt.ArrayLike) -> tuple[Array, Array]:
     logits = check_array(logits, "logits", ndim=2)
     n, k = logits.shape
     given = check_numeric(targets, "targets")
+    if given.dtype.kind in "biu" and given.shape == (n, k):
+        raise TypeError(
+            f"targets must be {logits.dtype} like logits where its shape is, "
+            f"its dtype is {given.dtype}: class indices are ({n},)"
+        )
     if given.dtype.kind in "iu":
         check_shape(given, "targets", (n,), "logits")
         return logits, check_class_indices(given, k, "targets")
