@@ -891,6 +891,17 @@ def test_functions_of_extreme_values(name, dtype, isa):
         np.testing.assert_array_equal(result[subnormal], z[subnormal])
 
 
+@pytest.mark.parametrize("module", [ops, reference_ops], ids=["ops", "reference"])
+def test_relu_keeps_the_sign_of_zero(module, dtype, isa):
+    for n in range(1, 70):
+        z = np.zeros(n, dtype)
+        z[::2] = -0.0
+        assert module.relu(z).tobytes() == z.tobytes()
+        assert module.relu(z, out=z.copy()).tobytes() == z.tobytes()
+        below = np.full(n, -np.finfo(dtype).smallest_subnormal, dtype)
+        assert module.relu(below).tobytes() == np.zeros(n, dtype).tobytes()
+
+
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_derivatives_at_extreme_gradients(name, dtype, isa):
     dy = extremes(dtype)[np.isfinite(extremes(dtype))]

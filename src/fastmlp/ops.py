@@ -155,7 +155,7 @@ def identity_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def relu(z: Array, out: Array | None = None) -> Array:
-    """Return max(z, 0) element by element, any shape. `out` may be z."""
+    """Return max(z, 0) element by element, any shape; -0.0 stays -0.0. `out` may be z."""
     return _apply("relu", z, out)
 
 

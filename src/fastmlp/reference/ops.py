@@ -89,9 +89,10 @@ def identity_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def relu(z: Array, out: Array | None = None) -> Array:
-    """Return max(z, 0) element by element, any shape. `out` may be z."""
+    """Return max(z, 0) element by element, any shape; -0.0 stays -0.0. `out` may be z."""
     z, out = op_arguments.function(z, out)
-    np.maximum(z, 0, out=out)
+    # Not np.maximum, which may return either of two zeros.
+    np.copyto(out, np.where(z < 0, 0, z))
     return out
 
 
