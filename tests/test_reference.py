@@ -539,6 +539,45 @@ def test_layout_and_dtype_of_samples_change_nothing(convert):
     assert_same_bits(parameters(nets[0]), parameters(nets[1]))
 
 
+@pytest.mark.parametrize(
+    ("nullable", "plain"),
+    [
+        ("Float64", "float64"),
+        ("Float32", "float32"),
+        ("Int64", "int64"),
+        ("UInt8", "uint8"),
+        ("boolean", "bool"),
+        (["Float32", "float64", "bool"], "float64"),
+        (["float32", "UInt8", "boolean"], "float32"),
+    ],
+    ids=str,
+)
+def test_nullable_columns_are_read_like_plain_ones(nullable, plain):
+    pd = pytest.importorskip("pandas")
+    values = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 1]], plain)
+    types = [nullable] * 3 if isinstance(nullable, str) else nullable
+    frame = pd.DataFrame({"abc"[i]: pd.array(values[:, i], types[i]) for i in range(3)})
+    expected = check_features(values, 3, np.dtype("float32"))
+    checked = check_features(frame, 3, np.dtype("float32"))
+    assert checked.dtype == expected.dtype
+    np.testing.assert_array_equal(checked, expected)
+    classes = frame["a"].astype("Int64")
+    nets = [MLP([3, 4, 2]) for _ in range(2)]
+    nets[0].fit(values, values[:, 0], epochs=2)
+    nets[1].fit(frame, classes, epochs=2)
+    assert_same_bits(parameters(nets[0]), parameters(nets[1]))
+    frame.iloc[2, 1] = None
+    classes.iloc[1] = None
+    for call in (nets[0].predict, lambda X: nets[0].fit(X, [0, 1, 1, 0])):
+        with pytest.raises(ValueError, match=r"^X\[2, 1\] is (missing|nan)"):
+            call(frame)
+    with pytest.raises(ValueError, match=r"^y\[1\] is (missing|nan)"):
+        nets[0].fit(values, classes)
+    with pytest.raises(TypeError, match=r"^X must be a dense array of numbers, got DataFrame"):
+        nets[0].predict(frame.assign(a=["x", "y", "x", "y"]))
+    assert_same_bits(parameters(nets[0]), parameters(nets[1]))
+
+
 @pytest.mark.parametrize("itemtype", ["f4", "f8", "u1", ">f4", "i2"])
 @pytest.mark.parametrize(
     "view",

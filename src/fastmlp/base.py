@@ -198,7 +198,8 @@ class BaseMLP(ABC):
         ----------
         X
             (n, n_inputs) finite numbers. uint8 is scaled by 1/255 batch by batch; float32 and
-            float64 are used as they are, other dtypes are cast to the network's.
+            float64 are used as they are, other dtypes are cast to the network's. Nullable columns
+            of pandas may have nothing missing.
         y
             Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
             (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values. The last two

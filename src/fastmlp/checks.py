@@ -212,6 +212,8 @@ def check_numeric(value: object, name: str) -> Array:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind == "O" and hasattr(value, "isna"):
+        array = _from_nullable(value, array, name)
     if array.dtype.kind == "O":
         raise TypeError(
             f"{name} must be a dense array of numbers, got {type(value).__name__} of objects"
@@ -219,6 +221,23 @@ def check_numeric(value: object, name: str) -> Array:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, its dtype is {array.dtype}")
     return array
+
+
+def _from_nullable(value: Any, objects: Array, name: str) -> Array:
+    """Return a DataFrame or Series that NumPy alone reads as objects in its columns' common dtype.
+
+    pandas has numeric dtypes that can hold missing values, which NumPy's cannot. The objects come
+    back where a column is not numeric.
+    """
+    dtypes = list(value.dtypes) if objects.ndim == 2 else [value.dtype]
+    if not all(dtype.kind in "biuf" for dtype in dtypes):
+        return objects
+    missing = np.argwhere(np.asarray(value.isna()))
+    if len(missing):
+        raise ValueError(f"{name}{missing[0].tolist()} is missing: fill or drop such values first")
+    return np.asarray(
+        value.to_numpy(np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes)))
+    )
 
 
 def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: str = "X") -> Array:
