@@ -92,6 +92,16 @@ def test_construction(cls, arguments, keywords, kind, words):
         cls(*arguments, **keywords)
 
 
+@pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP], ids=["engine", "reference"])
+def test_calls_that_python_refuses_name_the_class(cls):
+    for arguments, keywords in (((), {}), (([5, 3],), {"momentum": 1}), (([5, 3], None, "he"), {})):
+        with pytest.raises(TypeError, match=r"^MLP\.__init__\(\) "):
+            cls(*arguments, **keywords)
+    for method in (cls([5, 3]).fit, cls([5, 3]).predict, cls([5, 3]).evaluate):
+        with pytest.raises(TypeError, match=rf"^MLP\.{method.__name__}\(\) "):
+            method(momentum=1)
+
+
 def test_a_network_too_large_for_the_memory_is_refused():
     with pytest.raises(MemoryError):
         fm.MLP([2**28, 2**28])

@@ -80,7 +80,8 @@ def epoch_line(history: History, epochs: int) -> str:
     return "  ".join(parts)
 
 
-class BaseMLP(ABC):
+# Named like its subclasses, for Python's own errors name a method by the class that defines it.
+class MLP(ABC):
     """A multi-layer perceptron trained by mini-batch stochastic gradient descent.
 
     The output's activation decides the loss: softmax the cross-entropy, sigmoid the logistic

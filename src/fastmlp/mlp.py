@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, checks
-from .base import BaseMLP, Report
+from . import _core, base, checks
 from .errors import NotFiniteError
 from .ops import ACTIVATION_CODES
 
@@ -24,8 +23,8 @@ def aligned_empty(size: int, dtype: npt.DTypeLike) -> Array:
     return memory[start : start + size * itemsize].view(dtype)
 
 
-class MLP(BaseMLP):
-    __doc__ = BaseMLP.__doc__
+class MLP(base.MLP):
+    __doc__ = base.MLP.__doc__
 
     def _allocate(self) -> None:
         fan_ins, fan_outs = self.layers[:-1], self.layers[1:]
@@ -52,7 +51,7 @@ class MLP(BaseMLP):
         return [self._parameters]
 
     def _train_epoch(
-        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
+        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
     ) -> tuple[float, int]:
         batch_size = min(batch_size, len(X))
         threads = _core.get_num_threads()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import BaseMLP, Report
+from .. import base
 from ..errors import NotFiniteError
 from . import ops
 
@@ -64,7 +64,7 @@ def count_correct(scores: Array, targets: Array, output_activation: str) -> int:
     return int(np.count_nonzero(((scores > 0.5) == (targets > 0.5)).all(axis=1)))
 
 
-class MLP(BaseMLP):
+class MLP(base.MLP):
     """A multi-layer perceptron trained by mini-batch stochastic gradient descent, in NumPy.
 
     Parameters, methods and results are those of `fastmlp.MLP`: from the same seed and data it
@@ -80,7 +80,7 @@ class MLP(BaseMLP):
         return [*self._weights, *self._biases]
 
     def _train_epoch(
-        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
+        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
     ) -> tuple[float, int]:
         n_samples = len(X)
         order = epoch_order(n_samples, self.seed, self.epochs_trained) if shuffle else None
