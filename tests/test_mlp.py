@@ -806,6 +806,64 @@ def test_a_callback_may_use_the_network(threads, long_epoch):
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP], ids=["engine", "reference"])
+def test_parameters_are_read_only_during_progress(cls, threads, monkeypatch):
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 50)), rng.integers(10, size=200)
+    nets = [cls([50, 64, 10]) for _ in range(2)]
+    calls = []
+
+    class Write(fm.Callback):
+        def on_progress(self, net, progress):
+            calls.append(progress)
+            for parameter in (*net.weights, *net.biases):
+                with pytest.raises(ValueError, match="read-only"):
+                    parameter *= 2
+            before = net.epochs_trained, net.history
+            with pytest.raises(RuntimeError, match=r"^the parameters are read-only"):
+                net.fit(X, y)
+            assert (net.epochs_trained, net.history) == before
+            duplicate = copy.deepcopy(net)
+            duplicate.weights[0] *= 2
+            duplicate.fit(X, y, epochs=1)
+
+        def on_epoch_end(self, net, history):
+            net.weights[0] *= 0.5
+
+    class Halve(fm.Callback):
+        def on_epoch_end(self, net, history):
+            net.weights[0] *= 0.5
+
+    nets[0].fit(X, y, epochs=2, batch_size=8, callbacks=[Write()])
+    nets[1].fit(X, y, epochs=2, batch_size=8, callbacks=[Halve()])
+    assert len(calls) > 2 or cls is not fm.MLP
+    for a, b in zip(parameters(nets[0]), parameters(nets[1]), strict=True):
+        assert a.tobytes() == b.tobytes()
+        assert a.flags.writeable
+
+
+def test_what_a_user_made_read_only_stays_so():
+    net = fm.MLP([3, 2])
+    net.biases[0].flags.writeable = False
+    net.fit(np.eye(3), [0, 1, 0], epochs=1, callbacks=[fm.Callback()])
+    assert not net.biases[0].flags.writeable
+    assert net.weights[0].flags.writeable
+
+
+@pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP], ids=["engine", "reference"])
+def test_parameters_can_be_changed_after_a_callback_failed(cls):
+    class Fail(fm.Callback):
+        def on_progress(self, net, progress):
+            raise OSError("full disk")
+
+    net = cls([3, 2])
+    with pytest.raises(OSError, match="full disk"):
+        net.fit(np.eye(3), [0, 1, 0], callbacks=[Fail()])
+    net.weights[0][0, 0] = 1
+    net.fit(np.eye(3), [0, 1, 0], epochs=1)
+
+
 # Ctrl-C -------------------------------------------------------------------------------------------
 
 

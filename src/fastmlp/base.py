@@ -7,8 +7,8 @@ are here; a subclass stores the parameters and does the arithmetic.
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -204,7 +204,8 @@ class MLP(ABC):
         y
             Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
             (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values. The last two
-            also take (n,) when there is one output.
+            also take (n,) when there is one output. Class indices are copied; X and other targets
+            are read where they lie if they can be, so a callback should not change them.
         epochs
             Times to go through all samples.
         batch_size
@@ -232,9 +233,13 @@ class MLP(ABC):
         DivergenceError
             When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
             was before the call.
+        RuntimeError
+            When the parameters are read-only, as within `on_progress` of the same network.
         KeyboardInterrupt
             On Ctrl-C; what has been learned stays, and `history` holds the finished epochs.
         """
+        if not all(buffer.flags.writeable for buffer in self._buffers()):
+            raise RuntimeError("the parameters are read-only, as within on_progress")
         X, y = self._check_data(X, y, "X", "y")
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
@@ -314,11 +319,26 @@ class MLP(ABC):
             progress = Progress(
                 epoch, epochs, samples, n_samples, loss / samples, accuracy, seconds
             )
-            for hook in hooks:
-                hook.on_progress(net, progress)
+            if hooks:
+                with self._read_only():
+                    for hook in hooks:
+                        hook.on_progress(net, progress)
             return progress
 
         return report
+
+    @contextmanager
+    def _read_only(self) -> Iterator[None]:
+        """Make NumPy refuse to change the parameters."""
+        arrays = [*self._buffers(), *self._weights, *self._biases]
+        changed = [array for array in arrays if array.flags.writeable]
+        for array in changed:
+            array.flags.writeable = False
+        try:
+            yield
+        finally:
+            for array in changed:
+                array.flags.writeable = True
 
     def _divergence(self, error: NotFiniteError, lr: float) -> DivergenceError:
         """Return the error for a training that left the finite numbers."""

@@ -37,7 +37,12 @@ class Callback:
         """Run once, after the arguments were checked and before the first epoch."""
 
     def on_progress(self, net: "MLP", progress: Progress) -> None:
-        """Run a few times a second, and once when an epoch's last batch is done."""
+        """Run a few times a second, and once when an epoch's last batch is done.
+
+        Weights and biases can be read, and are those after the update of some batch; they are
+        read-only meanwhile, since the engine holds copies of parts of them for the length of an
+        epoch. `on_epoch_end` may change them.
+        """
 
     def on_epoch_end(self, net: "MLP", history: "History") -> bool | None:
         """Run after each epoch, validation included; returning True stops the fit."""
