@@ -864,6 +864,42 @@ def test_parameters_can_be_changed_after_a_callback_failed(cls):
     net.fit(np.eye(3), [0, 1, 0], epochs=1)
 
 
+# Class indices are addresses to the engine, which must never meet one beyond the outputs.
+@pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP], ids=["engine", "reference"])
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32, np.float64])
+def test_classes_that_change_during_a_fit_change_nothing(cls, kind, threads, monkeypatch):
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0)
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(64, 5)), rng.integers(3, size=64)
+
+    class Spoil(fm.Callback):
+        def __init__(self, *arrays):
+            self.arrays = arrays
+
+        def spoil(self):
+            for array in self.arrays:
+                array[...] = 2**30
+
+        def on_fit_begin(self, net, epochs, n_samples):
+            self.spoil()
+
+        def on_progress(self, net, progress):
+            self.spoil()
+
+    results = []
+    for spoilt in (False, True):
+        memory = np.array([labels, labels], kind)
+        y, y_validation = memory
+        net = cls([5, 8, 3])
+        callbacks = [Spoil(memory)] if spoilt else []
+        history = net.fit(
+            X, y, epochs=2, batch_size=4, validation_data=(X, y_validation), callbacks=callbacks
+        )
+        assert (memory[0] == (2**30 if spoilt else labels)).all()
+        results.append((history.loss, history.val_loss, *(p.tobytes() for p in parameters(net))))
+    assert results[0] == results[1]
+
+
 # Ctrl-C -------------------------------------------------------------------------------------------
 
 
