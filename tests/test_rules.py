@@ -299,6 +299,15 @@ def test_the_core_of_the_package_needs_numpy_alone():
         assert others - standard <= {"numpy"}, name
 
 
+def test_type_checkers_see_no_attributes_that_are_made_up():
+    """They would take a misspelt name of the module for one of those imported on demand."""
+    for path in PYTHON_SOURCES:
+        functions = [
+            node for node in ast.parse(raw(path)).body if isinstance(node, ast.FunctionDef)
+        ]
+        assert "__getattr__" not in {function.name for function in functions}, path
+
+
 def test_the_stub_of_the_bridge_names_what_there_is():
     from fastmlp import _core
 

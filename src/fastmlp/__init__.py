@@ -71,15 +71,18 @@ def load(path: FilePath) -> MLP:
     return load_model(path)
 
 
-def __getattr__(name: str) -> Any:
-    # What not every program needs is imported when it is first asked for.
-    if name in _LAZY_MODULES:
-        return import_module(f".{name}", __name__)
-    if name == "__version__":
-        from importlib.metadata import version
+# A type checker that saw it would take every name, misspelt ones too, for an attribute.
+if not TYPE_CHECKING:
 
-        return version("fastmlp")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # What not every program needs is imported when it is first asked for.
+        if name in _LAZY_MODULES:
+            return import_module(f".{name}", __name__)
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("fastmlp")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
