@@ -216,6 +216,27 @@ def test_limits_of_threadpoolctl_are_honored(run_python):
     assert run_python(LIMITED, OMP_NUM_THREADS="4") == "done\n"
 
 
+LIMITED_NO_FURTHER = """
+import fastmlp as fm
+from threadpoolctl import threadpool_limits
+
+for limit in (2, 3):
+    with threadpool_limits(limit):
+        fm.set_num_threads(None)
+        assert fm.get_num_threads() == limit
+        fm.set_num_threads(4)   # OpenMP says what it said at import, or more: no limit is seen
+        assert fm.get_num_threads() == 4
+with threadpool_limits(1):
+    assert fm.get_num_threads() == 1
+print("done")
+"""
+
+
+def test_limits_that_openmp_does_not_show_leave_an_explicit_number(run_python):
+    pytest.importorskip("threadpoolctl")
+    assert run_python(LIMITED_NO_FURTHER, OMP_NUM_THREADS="2") == "done\n"
+
+
 OMP_SETTING = """
 import ctypes, re
 import numpy as np

@@ -52,9 +52,11 @@ def get_num_threads() -> int:
 def set_num_threads(n: int | None) -> None:
     """Use at most n threads a call; None goes back to OpenMP's own number.
 
-    OpenMP's number comes from OMP_NUM_THREADS or the cores at hand. Limits that are set through
-    threadpoolctl hold on top of n, and n is never taken for more than 16 threads a core. The number
-    of threads never changes a result.
+    OpenMP's number comes from OMP_NUM_THREADS or the cores at hand. A limit that is set through
+    threadpoolctl holds on top of n if it is below OpenMP's number at import. Any other limit leaves
+    n as it is, since OpenMP cannot tell it from that number: with OMP_NUM_THREADS=1, a limit of 1
+    does not lower n = 2. More than 16 threads a core are never used. The number of threads never
+    changes a result.
     """
     _core.set_num_threads(0 if n is None else min(check_positive_int(n, "n"), 2**30))
 
