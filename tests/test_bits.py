@@ -119,6 +119,7 @@ NETWORKS = {
     "single layer": ([37, 1001], ["softmax"], 100, 33),
     "wide": ([100, 777, 390, 10], ["relu", "tanh", "softmax"], 100, 64),
     "wide, single samples": ([100, 777, 390, 10], ["relu", "tanh", "softmax"], 5, 1),
+    "narrow, then wide": ([50, 17, 900, 400, 3], ["tanh", "relu", "tanh", "softmax"], 250, 120),
     "one large batch": ([50, 65, 33, 9], ["sigmoid", "identity", "sigmoid"], 701, 1000),
     "regression": ([33, 257, 129, 3], ["relu", "tanh", "identity"], 301, 100),
     "regression on tanh": ([33, 257, 2], ["relu", "tanh"], 301, 7),
@@ -184,7 +185,7 @@ def test_using_a_network(kind, x_kind, dtype, isa):
 
 
 @pytest.mark.parametrize("n", [4, 7, 16])
-@pytest.mark.parametrize("kind", ["digits", "wide", "wide, single samples", "one large batch"])
+@pytest.mark.parametrize("kind", ["digits", "wide", "narrow, then wide", "one large batch"])
 def test_training_with_more_threads_than_cores(kind, n, dtype):
     fm.set_num_threads(1)
     expected = bits(trained(kind, dtype, "images"))

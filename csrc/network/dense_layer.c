@@ -52,15 +52,15 @@ static void forward(const layer *l, const fm_kernels *kernels, fm_columns parame
 }
 
 static void backward(const layer *l, const fm_kernels *kernels, const void *transposed, size_t rows,
-                     const void *dy, void *dx)
+                     const void *dy, void *dx, fm_range columns)
 {
     const fm_gemm gemm = {.m = rows,
-                          .n = l->in_stride,
+                          .n = columns.end - columns.begin,
                           .k = l->outputs,
                           .a = dy,
                           .a_row = (ptrdiff_t)l->out_stride,
                           .a_col = 1,
-                          .b = transposed,
+                          .b = fm_at(transposed, (ptrdiff_t)columns.begin, kernels->itemsize),
                           .b_row = (ptrdiff_t)l->in_stride,
                           .c = dx,
                           .c_row = (ptrdiff_t)l->in_stride,

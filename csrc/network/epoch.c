@@ -57,6 +57,14 @@ static int stop(void *context, size_t part)
     return e->status != FM_OK;
 }
 
+/* Between layers; whether to stop is looked at once the step's rows are done. */
+static void meet(void *context, size_t part, size_t parts)
+{
+    epoch *e = context;
+    stop(e, part);
+    fm_barrier_meet(&e->barrier, parts);
+}
+
 /* Threads leave the loop together: the status is set before a step's second barrier only, and
  * looked at after it, so all see the same. */
 static void train(void *context, size_t part, size_t parts)
@@ -72,7 +80,11 @@ static void train(void *context, size_t part, size_t parts)
         batch.count = fm_min(batch_size, e->n_samples - batch.first);
         fm_step_first(&e->step, batch, part, parts);
         fm_barrier_meet(&e->barrier, parts);
-        fm_step_rows(&e->step, batch, part, parts, stop, e);
+        if (e->step.by_layers) {
+            fm_step_layers(&e->step, batch, part, parts, meet, e);
+        } else {
+            fm_step_rows(&e->step, batch, part, parts, stop, e);
+        }
         fm_barrier_meet(&e->barrier, parts);
         if (e->status) {
             break;

@@ -37,9 +37,10 @@ typedef struct {
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
-    /* dx from dy, the gradient of the pre-activation, with the layer's transposed weights. */
+    /* Columns of dx from dy, the gradient of the pre-activation, with the layer's transposed
+     * weights; dx points at the first. */
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *transposed, size_t rows,
-                     const void *dy, void *dx);
+                     const void *dy, void *dx, fm_range columns);
     /* target = gradient, or target += alpha * gradient, of the weights of these inputs and of all
      * the target's columns, and of the biases; dy points at the first column. With `skip`, zeros of
      * x are skipped. */

@@ -44,10 +44,14 @@ static fm_activation activation_of(const fm_network *net, size_t layer_index)
     return in_loss ? FM_IDENTITY : net->layers[layer_index].activation;
 }
 
+static fm_range share_of_width(const fm_step *step, size_t stride, size_t part, size_t parts)
+{
+    return fm_share(stride, FM_ALIGNMENT / step->network->itemsize, part, parts);
+}
+
 static fm_range share_of_columns(const fm_step *step, size_t part, size_t parts)
 {
-    const size_t item = step->network->itemsize;
-    return fm_share(step->network->layers[0].out_stride, FM_ALIGNMENT / item, part, parts);
+    return share_of_width(step, step->network->layers[0].out_stride, part, parts);
 }
 
 /* The first layer's parameters as this thread holds them: by columns, the weights are in a panel of
@@ -146,55 +150,104 @@ static void loss_rows(const fm_step *step, fm_batch batch, fm_range rows)
     }
 }
 
-static void backward_rows(const fm_step *step, fm_batch batch, fm_range rows)
+/* Columns of a layer past the first, for rows of the batch. */
+static void forward_block(const fm_step *step, fm_batch batch, size_t i, fm_range rows,
+                          fm_range columns)
 {
     const fm_network *net = step->network;
-    const size_t item = net->itemsize, n = rows.end - rows.begin;
-    for (size_t i = net->n_layers - 1; i > 0; i--) {
-        const layer *l = &net->layers[i];
-        const ptrdiff_t in = (ptrdiff_t)(rows.begin * l->in_stride);
-        const ptrdiff_t out = (ptrdiff_t)(rows.begin * l->out_stride);
-        void *dx = fm_at(step->deltas[i - 1], in, item);
-        l->type->backward(l, step->kernels, step->transposed[i], n,
-                          fm_at(step->deltas[i], out, item), dx);
-        step->kernels->derivative[net->layers[i - 1].activation](
-            n * l->in_stride, dx, fm_at(output_of(step, batch, i - 1), in, item), dx);
+    const layer *l = &net->layers[i];
+    const size_t item = net->itemsize;
+    const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
+    const ptrdiff_t begin = (ptrdiff_t)rows.begin;
+    l->type->forward(l, step->kernels, fm_columns_of(net, l, step->parameters, columns),
+                     rows.end - rows.begin,
+                     fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
+                     fm_at(step->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
+                     activation_of(net, i), NULL);
+}
+
+/* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
+static void backward_block(const fm_step *step, fm_batch batch, size_t i, fm_range rows,
+                           fm_range columns)
+{
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[i];
+    const size_t item = net->itemsize, n = columns.end - columns.begin;
+    const ptrdiff_t width = (ptrdiff_t)l->in_stride, first = (ptrdiff_t)rows.begin * width;
+    const ptrdiff_t corner = first + (ptrdiff_t)columns.begin;
+    char *dx = fm_at(step->deltas[i - 1], corner, item);
+    const char *y = fm_at(output_of(step, batch, i - 1), corner, item);
+    if (!n) {
+        return;
+    }
+    l->type->backward(l, step->kernels, step->transposed[i], rows.end - rows.begin,
+                      fm_at(step->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item), dx,
+                      columns);
+    const fm_activation activation = net->layers[i - 1].activation;
+    if (n == l->in_stride) {
+        step->kernels->derivative[activation]((rows.end - rows.begin) * n, dx, y, dx);
+        return;
+    }
+    for (size_t r = 0; r < rows.end - rows.begin; r++) {
+        const ptrdiff_t row = (ptrdiff_t)r * width;
+        step->kernels->derivative[activation](n, fm_at(dx, row, item), fm_at(y, row, item),
+                                              fm_at(dx, row, item));
     }
 }
 
 static void block_rows(const fm_step *step, fm_batch batch, size_t part, fm_range rows)
 {
     const fm_network *net = step->network;
-    const size_t item = net->itemsize;
-    const ptrdiff_t begin = (ptrdiff_t)rows.begin;
     if (!step->by_columns) {
         first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
     }
     for (size_t i = 1; i < net->n_layers; i++) {
-        const layer *l = &net->layers[i];
-        const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
-        const fm_range all = {0, l->out_stride};
-        l->type->forward(
-            l, step->kernels, fm_columns_of(net, l, step->parameters, all), rows.end - rows.begin,
-            fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
-            fm_at(step->outputs[i], begin * y_row, item), y_row, activation_of(net, i), NULL);
+        forward_block(step, batch, i, rows, (fm_range){0, net->layers[i].out_stride});
     }
     loss_rows(step, batch, rows);
-    backward_rows(step, batch, rows);
+    for (size_t i = net->n_layers - 1; i > 0; i--) {
+        backward_block(step, batch, i, rows, (fm_range){0, net->layers[i].in_stride});
+    }
+}
+
+static fm_range share_of_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts)
+{
+    const size_t tile = step->kernels->mr;
+    return fm_share(batch.count, batch.count >= tile * parts ? tile : 1, part, parts);
 }
 
 void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                   int (*stop)(void *context, size_t part), void *context)
 {
-    const size_t tile = step->kernels->mr;
-    const size_t unit = batch.count >= tile * parts ? tile : 1;
-    const fm_range rows = fm_share(batch.count, unit, part, parts);
+    const fm_range rows = share_of_rows(step, batch, part, parts);
     /* A thread without rows asks too. */
     size_t i = rows.begin;
     while (!stop(context, part) && i < rows.end) {
         const size_t end = fm_min(i + BLOCK_ROWS, rows.end);
         block_rows(step, batch, part, (fm_range){i, end});
         i = end;
+    }
+}
+
+void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts,
+                    void (*meet)(void *context, size_t part, size_t parts), void *context)
+{
+    const fm_network *net = step->network;
+    const fm_range rows = share_of_rows(step, batch, part, parts), all = {0, batch.count};
+    if (!step->by_columns) {
+        first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
+        meet(context, part, parts);
+    }
+    for (size_t i = 1; i < net->n_layers; i++) {
+        const size_t stride = net->layers[i].out_stride;
+        forward_block(step, batch, i, all, share_of_width(step, stride, part, parts));
+        meet(context, part, parts);
+    }
+    loss_rows(step, batch, rows);
+    for (size_t i = net->n_layers - 1; i > 0; i--) {
+        const size_t stride = net->layers[i].in_stride;
+        meet(context, part, parts);
+        backward_block(step, batch, i, all, share_of_width(step, stride, part, parts));
     }
 }
 
@@ -232,7 +285,7 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
     for (size_t i = step->by_columns ? 1 : 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_range all = {0, l->out_stride};
-        const fm_range biases = fm_share(l->out_stride, FM_ALIGNMENT / net->itemsize, part, parts);
+        const fm_range biases = share_of_width(step, l->out_stride, part, parts);
         l->type->gradient(l, step->kernels, batch.count,
                           i ? output_of(step, batch, i - 1) : step->input, step->deltas[i], mode,
                           alpha, fm_columns_of(net, l, target, all),

@@ -19,6 +19,7 @@ typedef struct {
     const fm_targets *y;
     const size_t *order;             /* of the samples; NULL: as they stand */
     int by_columns;                  /* the first layer is split by columns */
+    int by_layers;                   /* and so are the others, one layer after the other */
     int skip_forward, skip_gradient; /* zeros of the input */
 
     void *input;       /* batch x in_stride of the first layer; by columns, one for each thread */
@@ -59,6 +60,11 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
  * undone. */
 void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                   int (*stop)(void *context, size_t part), void *context);
+/* What fm_step_rows does, layer by layer: every thread takes columns of each, for all rows, so that
+ * large weights are read once and not by every thread. `meet` returns when all threads have called
+ * it. */
+void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts,
+                    void (*meet)(void *context, size_t part, size_t parts), void *context);
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
                       void *target, size_t part, size_t parts);
 /* Bring this thread's part of the transposed weights up to date. */

@@ -8,6 +8,10 @@
  * its gradient back, for an input and a sample each. */
 enum { SAMPLES_PER_COLUMN = 2 };
 
+/* Parameters of more bytes than a core caches are better read once by all threads together than by
+ * each for its rows; not so where the batch is large beside them, and would itself travel. */
+enum { LAYER_BYTES = 1 << 20, LAYER_SAMPLES = 1024 };
+
 /* A cursor that hands out aligned pieces of a workspace and saturates at SIZE_MAX. */
 typedef struct {
     char *base;
@@ -55,6 +59,8 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
     *order = take(&c, n_samples, sizeof **order);
     step->by_columns = threads > 1 && batch <= SAMPLES_PER_COLUMN * first->out_stride &&
                        first->out_stride * item >= threads * FM_ALIGNMENT;
+    step->by_layers = threads > 1 && batch <= LAYER_SAMPLES &&
+                      network->n_parameters * item > LAYER_BYTES;
     step->input_size = step->by_columns ? batch * first->in_stride : 0;
     step->input = take(&c, batch, (step->by_columns ? threads : 1) * first->in_stride * item);
     step->losses = take(&c, batch, sizeof *step->losses);
