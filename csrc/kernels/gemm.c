@@ -98,7 +98,7 @@ static void single_row(tile_args t, size_t n)
     }
 }
 
-static void gemm(const fm_gemm *g)
+static void unblocked(const fm_gemm *g)
 {
     tile_args t = {
         .k = g->k,
@@ -135,6 +135,45 @@ static void gemm(const fm_gemm *g)
         single_row(t, g->n);
         t.a += t.a_row;
         t.c += t.c_row;
+    }
+}
+
+/* Elements of a that fit in a core's cache beside b's panel and c, as a is read again for every
+ * panel of columns; and the most rows that share them, for which a block is deep enough that c is
+ * not loaded and stored too often. */
+enum { A_ELEMENTS = 192 * 1024 / sizeof(real), A_ROWS = 256 };
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Large products go by blocks of a; a chain goes on from one block of its depth to the next. A sum
+ * that is to be scaled must be whole, so then only rows are cut. */
+static void gemm(const fm_gemm *g)
+{
+    const int whole = g->mode == FM_GEMM_ADD_SCALED;
+    const size_t m = smaller(g->m, A_ROWS), fit = A_ELEMENTS / (whole ? g->k + 1 : m + 1);
+    const size_t rows = whole ? smaller(g->m, fit < MR ? MR : fit - fit % MR) : m;
+    const size_t depth = whole ? g->k : smaller(g->k, fit);
+    if (rows == g->m && depth == g->k) {
+        unblocked(g);
+        return;
+    }
+    for (size_t p = 0; p < g->k; p += depth) {
+        fm_gemm block = *g;
+        block.k = smaller(depth, g->k - p);
+        block.b = (const real *)g->b + (ptrdiff_t)p * g->b_row;
+        if (p) {
+            block.mode = FM_GEMM_CONTINUE;
+        }
+        if (p + depth < g->k) {
+            block.bias = NULL;
+            block.relu = 0;
+        }
+        for (size_t i = 0; i < g->m; i += rows) {
+            block.m = smaller(rows, g->m - i);
+            block.a = (const real *)g->a + (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col;
+            block.c = (real *)g->c + (ptrdiff_t)i * g->c_row;
+            unblocked(&block);
+        }
     }
 }
 

@@ -92,9 +92,28 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
         }
     }
 
-    UNROLL
-    for (int j = 0; j < nv; j++) {
-        if (t->bias) {
+    real *const c = t->c;
+    const ptrdiff_t c_row = t->c_row;
+    if (t->mode == FM_GEMM_ADD_SCALED) {
+        const vec alpha = vec_set1(t->alpha);
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                real *to = c + i * c_row + j * LANES;
+                if (partial) {
+                    const vec old = vec_load_first(to, mask, zero);
+                    vec_store_first(to, vec_fma(alpha, sum[i][j], old), mask);
+                } else {
+                    vec_store(to, vec_fma(alpha, sum[i][j], vec_load(to)));
+                }
+            }
+        }
+        return;
+    }
+    if (t->bias) {
+        UNROLL
+        for (int j = 0; j < nv; j++) {
             const real *from = t->bias + j * LANES;
             const vec bias = partial ? vec_load_first(from, mask, zero) : vec_load(from);
             UNROLL
@@ -102,21 +121,25 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
                 sum[i][j] = sum[i][j] + bias;
             }
         }
+    }
+    if (t->relu) {
         UNROLL
         for (int i = 0; i < rows; i++) {
-            real *c = t->c + i * t->c_row + j * LANES;
-            vec value = sum[i][j];
-            if (t->relu) {
-                value = vec_max(zero, value);
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = vec_max(zero, sum[i][j]);
             }
-            if (t->mode == FM_GEMM_ADD_SCALED) {
-                const vec old = partial ? vec_load_first(c, mask, zero) : vec_load(c);
-                value = vec_fma(vec_set1(t->alpha), value, old);
-            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            real *to = c + i * c_row + j * LANES;
             if (partial) {
-                vec_store_first(c, value, mask);
+                vec_store_first(to, sum[i][j], mask);
             } else {
-                vec_store(c, value);
+                vec_store(to, sum[i][j]);
             }
         }
     }

@@ -47,19 +47,31 @@ static void edge(size_t rows, size_t cols, const real *from, ptrdiff_t from_row,
     }
 }
 
-static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
-                      ptrdiff_t dst_row)
+static void tile(size_t rows, size_t cols, const real *src, ptrdiff_t src_row, real *dst,
+                 ptrdiff_t dst_row)
 {
     for (size_t j = 0; j < cols; j += SIDE) {
         for (size_t i = 0; i < rows; i += SIDE) {
-            const real *from = (const real *)src + (ptrdiff_t)i * src_row + (ptrdiff_t)j;
-            real *to = (real *)dst + (ptrdiff_t)j * dst_row + (ptrdiff_t)i;
+            const real *from = src + (ptrdiff_t)i * src_row + (ptrdiff_t)j;
+            real *to = dst + (ptrdiff_t)j * dst_row + (ptrdiff_t)i;
             if (rows - i >= SIDE && cols - j >= SIDE) {
                 block(from, src_row, to, dst_row);
             } else {
                 edge(rows - i, cols - j, from, src_row, to, dst_row);
             }
         }
+    }
+}
+
+/* Rows that go together, so that their cache lines are still there for the next columns. */
+enum { ROWS = 64 };
+
+static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
+                      ptrdiff_t dst_row)
+{
+    for (size_t i = 0; i < rows; i += ROWS) {
+        tile(rows - i < ROWS ? rows - i : ROWS, cols, (const real *)src + (ptrdiff_t)i * src_row,
+             src_row, (real *)dst + (ptrdiff_t)i, dst_row);
     }
 }
 
