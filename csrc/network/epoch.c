@@ -15,6 +15,7 @@ typedef struct {
     double polled; /* when progress was last reported */
     int diverged;  /* thread 0's own; becomes the status in the next step */
     _Atomic int status;
+    _Atomic size_t pause; /* replicated: the step, counted from 1, in which all wait for stop() */
     fm_barrier barrier;
 } epoch;
 
@@ -23,14 +24,21 @@ static void account(epoch *e, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
-        sum += e->step.losses[i];
-        e->totals.correct += e->step.correct[i];
+        sum += e->step.rests[0].losses[i];
+        e->totals.correct += e->step.rests[0].correct[i];
     }
     e->totals.loss += sum;
     e->totals.samples += count;
     if (!isfinite(sum)) {
         e->diverged = 1;
     }
+}
+
+/* Whether there is something to stop for. Thread 0 alone. */
+static int due(const epoch *e)
+{
+    return e->diverged ||
+           (e->options->progress && omp_get_wtime() - e->polled >= e->options->poll_seconds);
 }
 
 /* Whether to leave the rows: thread 0 asks the caller now and then. Nobody writes a parameter
@@ -41,18 +49,14 @@ static int stop(void *context, size_t part)
     const fm_training *o = e->options;
     if (part == 0 && e->diverged) {
         e->status = FM_ERROR_DIVERGED;
-    }
-    if (part == 0 && o->progress && !e->status) {
-        const double now = omp_get_wtime();
-        if (now - e->polled >= o->poll_seconds) {
-            for (size_t i = 0; i < e->threads; i++) {
-                fm_step_give_back(&e->step, i, e->threads);
-            }
-            if (o->progress(o->progress_context, &e->totals)) {
-                e->status = FM_ERROR_INTERRUPTED;
-            }
-            e->polled = omp_get_wtime();
+    } else if (part == 0 && !e->status && due(e)) {
+        for (size_t i = 0; i < e->threads; i++) {
+            fm_step_give_back(&e->step, i, e->threads);
         }
+        if (o->progress(o->progress_context, &e->totals)) {
+            e->status = FM_ERROR_INTERRUPTED;
+        }
+        e->polled = omp_get_wtime();
     }
     return e->status != FM_OK;
 }
@@ -63,6 +67,45 @@ static void meet(void *context, size_t part, size_t parts)
     epoch *e = context;
     stop(e, part);
     fm_barrier_meet(&e->barrier, parts);
+}
+
+static int never(void *context, size_t part)
+{
+    (void)context;
+    (void)part;
+    return 0;
+}
+
+/* A step whose layers past the first every thread does by itself: the outputs of the first are all
+ * that threads need of each other. Returns whether to stop. */
+static int train_replica(epoch *e, fm_batch batch, size_t part, size_t parts)
+{
+    if (part == 0 && due(e)) {
+        e->pause = batch.number + 1;
+    }
+    fm_barrier_meet(&e->barrier, parts);
+    if (e->pause == batch.number + 1) {
+        stop(e, part);
+        fm_barrier_meet(&e->barrier, parts);
+        if (e->status) {
+            return 1;
+        }
+    }
+    fm_step_rows(&e->step, batch, part, parts, never, NULL);
+    return 0;
+}
+
+/* A step of which threads share everything. Returns whether to stop. */
+static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
+{
+    fm_barrier_meet(&e->barrier, parts);
+    if (e->step.split.by_layers) {
+        fm_step_layers(&e->step, batch, part, parts, meet, e);
+    } else {
+        fm_step_rows(&e->step, batch, part, parts, stop, e);
+    }
+    fm_barrier_meet(&e->barrier, parts);
+    return e->status != FM_OK;
 }
 
 /* Threads leave the loop together: the status is set before a step's second barrier only, and
@@ -79,14 +122,8 @@ static void train(void *context, size_t part, size_t parts)
     for (; batch.first < e->n_samples; batch.first += batch.count, batch.number++) {
         batch.count = fm_min(batch_size, e->n_samples - batch.first);
         fm_step_first(&e->step, batch, part, parts);
-        fm_barrier_meet(&e->barrier, parts);
-        if (e->step.by_layers) {
-            fm_step_layers(&e->step, batch, part, parts, meet, e);
-        } else {
-            fm_step_rows(&e->step, batch, part, parts, stop, e);
-        }
-        fm_barrier_meet(&e->barrier, parts);
-        if (e->status) {
+        if (e->step.split.replicated ? train_replica(e, batch, part, parts)
+                                     : train_share(e, batch, part, parts)) {
             break;
         }
         fm_step_gradient(&e->step, batch, FM_GEMM_ADD_SCALED, -e->options->lr, e->parameters, part,
@@ -99,26 +136,35 @@ static void train(void *context, size_t part, size_t parts)
     fm_step_give_back(&e->step, part, parts);
 }
 
-/* Threads for steps of `batch` samples, by the operations of a step. */
-static int threads_of(const fm_network *network, size_t batch, int threads)
+/* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
+enum { GRADIENT, TRAINING };
+
+static size_t lay_out(const fm_network *network, size_t n_samples, size_t batch_size, int threads,
+                      int purpose, void *base, fm_step *step, size_t **order)
 {
-    const int useful = fm_threads_for(6.0 * (double)network->n_parameters * (double)batch);
-    return useful < threads ? useful : threads;
+    const size_t lanes = fm_kernels_for(network->dtype)->lanes;
+    const size_t batch = fm_min(batch_size, n_samples);
+    step->split = fm_split_of(network, lanes, batch, (size_t)(threads > 0 ? threads : 1),
+                              purpose == TRAINING);
+    return fm_step_lay_out(network, n_samples, batch_size, base, step, order);
 }
 
 size_t fm_network_training_workspace(const fm_network *network, size_t n_samples, size_t batch_size,
                                      int threads)
 {
-    fm_step step;
+    fm_step step = {0};
     size_t *order;
-    return fm_step_lay_out(network, n_samples, batch_size, (size_t)(threads > 0 ? threads : 1),
-                           NULL, &step, &order);
+    const size_t gradient = lay_out(network, n_samples, batch_size, threads, GRADIENT, NULL, &step,
+                                    &order);
+    const size_t training = lay_out(network, n_samples, batch_size, threads, TRAINING, NULL, &step,
+                                    &order);
+    return gradient > training ? gradient : training;
 }
 
 /* Prepare a step in the caller's workspace. */
 static fm_status set_up(const fm_network *network, const void *parameters, const fm_matrix *x,
-                        const fm_targets *y, size_t batch_size, int threads, void *workspace,
-                        size_t workspace_size, fm_step *step, size_t **order)
+                        const fm_targets *y, size_t batch_size, int threads, int purpose,
+                        void *workspace, size_t workspace_size, fm_step *step, size_t **order)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, y);
     if (status) {
@@ -131,12 +177,12 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
         fm_network_training_workspace(network, x->rows, batch_size, threads) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
-    fm_step_lay_out(network, x->rows, batch_size, (size_t)threads, workspace, step, order);
-    step->network = network;
-    step->kernels = fm_kernels_for(network->dtype);
-    step->parameters = parameters;
-    step->x = x;
-    step->y = y;
+    *step = (fm_step){.network = network,
+                      .kernels = fm_kernels_for(network->dtype),
+                      .parameters = parameters,
+                      .x = x,
+                      .y = y};
+    lay_out(network, x->rows, batch_size, threads, purpose, workspace, step, order);
     fm_step_look_at_zeros(step);
     return FM_OK;
 }
@@ -148,7 +194,8 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     epoch e = {.parameters = parameters, .options = options, .polled = omp_get_wtime()};
     size_t *order;
     const fm_status status = set_up(network, parameters, x, y, options->batch_size,
-                                    options->threads, workspace, workspace_size, &e.step, &order);
+                                    options->threads, TRAINING, workspace, workspace_size, &e.step,
+                                    &order);
     if (status) {
         return status;
     }
@@ -160,8 +207,7 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
         fm_shuffle(x->rows, options->seed, options->epoch, order);
         e.step.order = order;
     }
-    const size_t batch = fm_min(options->batch_size, x->rows);
-    fm_in_parallel(threads_of(network, batch, options->threads), train, &e);
+    fm_in_parallel((int)e.step.split.threads, train, &e);
     *totals = e.totals;
     return e.diverged ? FM_ERROR_DIVERGED : (fm_status)e.status;
 }
@@ -172,13 +218,6 @@ typedef struct {
     void *gradient;
     fm_barrier barrier;
 } batch_gradient;
-
-static int never(void *context, size_t part)
-{
-    (void)context;
-    (void)part;
-    return 0;
-}
 
 static void gradient_part(void *context, size_t part, size_t parts)
 {
@@ -198,16 +237,16 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
     const size_t count = x->rows;
     batch_gradient b = {.batch = {0, count, 0}, .gradient = gradient};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, count, threads, workspace,
+    const fm_status status = set_up(network, parameters, x, y, count, threads, GRADIENT, workspace,
                                     workspace_size, &b.step, &order);
     if (status) {
         return status;
     }
-    fm_in_parallel(threads_of(network, count, threads), gradient_part, &b);
+    fm_in_parallel((int)b.step.split.threads, gradient_part, &b);
     *totals = (fm_totals){0, 0, count};
     for (size_t i = 0; i < count; i++) {
-        totals->loss += b.step.losses[i];
-        totals->correct += b.step.correct[i];
+        totals->loss += b.step.rests[0].losses[i];
+        totals->correct += b.step.rests[0].correct[i];
     }
     return FM_OK;
 }

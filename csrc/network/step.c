@@ -32,9 +32,14 @@ static void *input_of(const fm_step *step, size_t part)
     return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
 }
 
-static void *output_of(const fm_step *step, fm_batch batch, size_t layer_index)
+static const fm_rest *rest_of(const fm_step *step, size_t part)
 {
-    return layer_index ? step->outputs[layer_index] : step->first_output[batch.number % 2];
+    return &step->rests[step->split.replicated ? part : 0];
+}
+
+static void *output_of(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t layer_index)
+{
+    return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
 }
 
 /* The activation a layer's forward applies: none where the loss contains it. */
@@ -61,7 +66,7 @@ static fm_columns first_parameters(const fm_step *step, size_t part, fm_range co
 {
     const layer *l = &step->network->layers[0];
     fm_columns p = fm_columns_of(step->network, l, step->parameters, columns);
-    if (step->by_columns) {
+    if (step->split.by_columns) {
         p.weight = step->panels[part];
         p.row = (ptrdiff_t)p.outputs;
     }
@@ -77,24 +82,39 @@ static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
     }
 }
 
+/* Copy the parameters of the layers past the first. */
+static void copy_rest(const fm_step *step, const void *from, const void *to)
+{
+    const fm_network *net = step->network;
+    const size_t begin = net->layers[1].weight;
+    memcpy(fm_at(to, (ptrdiff_t)begin, net->itemsize), fm_at(from, (ptrdiff_t)begin, net->itemsize),
+           (net->n_parameters - begin) * net->itemsize);
+}
+
 void fm_step_begin(const fm_step *step, size_t part, size_t parts)
 {
-    if (step->by_columns) {
+    if (step->split.by_columns) {
         const fm_range columns = share_of_columns(step, part, parts);
         const layer *l = &step->network->layers[0];
         copy_columns(step, fm_columns_of(step->network, l, step->parameters, columns),
                      first_parameters(step, part, columns));
+    }
+    if (step->split.replicated) {
+        copy_rest(step, step->parameters, rest_of(step, part)->parameters);
     }
     fm_step_transpose(step, part, parts);
 }
 
 void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
 {
-    if (step->by_columns) {
+    if (step->split.by_columns) {
         const fm_range columns = share_of_columns(step, part, parts);
         const layer *l = &step->network->layers[0];
         copy_columns(step, first_parameters(step, part, columns),
                      fm_columns_of(step->network, l, step->parameters, columns));
+    }
+    if (step->split.replicated && part == 0) {
+        copy_rest(step, rest_of(step, part)->parameters, step->parameters);
     }
 }
 
@@ -113,7 +133,8 @@ static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_ran
         fm_gather_row(step->kernels, step->x, sample_of(step, batch, i),
                       fm_at(x, (ptrdiff_t)i * x_row, item));
     }
-    void *y = fm_at(output_of(step, batch, 0), begin * y_row + (ptrdiff_t)columns.begin, item);
+    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
+                    item);
     l->type->forward(l, step->kernels, first_parameters(step, part, columns), rows.end - rows.begin,
                      fm_at(x, begin * x_row, item), x_row, y, y_row, activation_of(net, 0),
                      step->skip_forward ? &step->scratch[part] : NULL);
@@ -121,14 +142,14 @@ static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_ran
 
 void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t parts)
 {
-    if (step->by_columns) {
+    if (step->split.by_columns) {
         first_layer(step, batch, part, (fm_range){0, batch.count},
                     share_of_columns(step, part, parts));
     }
 }
 
 /* The loss and, in deltas, the gradient of the last pre-activation. */
-static void loss_rows(const fm_step *step, fm_batch batch, fm_range rows)
+static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, fm_range rows)
 {
     const fm_network *net = step->network;
     const size_t item = net->itemsize, last = net->n_layers - 1;
@@ -137,11 +158,11 @@ static void loss_rows(const fm_step *step, fm_batch batch, fm_range rows)
     const size_t padding = l->out_stride - l->outputs;
 
     for (size_t i = rows.begin; i < rows.end; i++) {
-        const void *output = fm_at(output_of(step, batch, last), (ptrdiff_t)i * row, item);
-        void *delta = fm_at(step->deltas[last], (ptrdiff_t)i * row, item);
-        step->losses[i] = fm_loss_row(step->kernels, net->loss, l->outputs, output, step->y,
+        const void *output = fm_at(output_of(step, rest, batch, last), (ptrdiff_t)i * row, item);
+        void *delta = fm_at(rest->deltas[last], (ptrdiff_t)i * row, item);
+        rest->losses[i] = fm_loss_row(step->kernels, net->loss, l->outputs, output, step->y,
                                       sample_of(step, batch, i), 1.0 / (double)batch.count, delta,
-                                      &step->correct[i]);
+                                      &rest->correct[i]);
         if (!net->fused) {
             step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
         }
@@ -151,37 +172,37 @@ static void loss_rows(const fm_step *step, fm_batch batch, fm_range rows)
 }
 
 /* Columns of a layer past the first, for rows of the batch. */
-static void forward_block(const fm_step *step, fm_batch batch, size_t i, fm_range rows,
-                          fm_range columns)
+static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t i,
+                          fm_range rows, fm_range columns)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[i];
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    l->type->forward(l, step->kernels, fm_columns_of(net, l, step->parameters, columns),
+    l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->parameters, columns),
                      rows.end - rows.begin,
-                     fm_at(output_of(step, batch, i - 1), begin * x_row, item), x_row,
-                     fm_at(step->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
+                     fm_at(output_of(step, rest, batch, i - 1), begin * x_row, item), x_row,
+                     fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
                      activation_of(net, i), NULL);
 }
 
 /* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
-static void backward_block(const fm_step *step, fm_batch batch, size_t i, fm_range rows,
-                           fm_range columns)
+static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t i,
+                           fm_range rows, fm_range columns)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[i];
     const size_t item = net->itemsize, n = columns.end - columns.begin;
     const ptrdiff_t width = (ptrdiff_t)l->in_stride, first = (ptrdiff_t)rows.begin * width;
     const ptrdiff_t corner = first + (ptrdiff_t)columns.begin;
-    char *dx = fm_at(step->deltas[i - 1], corner, item);
-    const char *y = fm_at(output_of(step, batch, i - 1), corner, item);
+    char *dx = fm_at(rest->deltas[i - 1], corner, item);
+    const char *y = fm_at(output_of(step, rest, batch, i - 1), corner, item);
     if (!n) {
         return;
     }
-    l->type->backward(l, step->kernels, step->transposed[i], rows.end - rows.begin,
-                      fm_at(step->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item), dx,
+    l->type->backward(l, step->kernels, rest->transposed[i], rows.end - rows.begin,
+                      fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item), dx,
                       columns);
     const fm_activation activation = net->layers[i - 1].activation;
     if (n == l->in_stride) {
@@ -195,18 +216,22 @@ static void backward_block(const fm_step *step, fm_batch batch, size_t i, fm_ran
     }
 }
 
-static void block_rows(const fm_step *step, fm_batch batch, size_t part, fm_range rows)
+static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
+                       fm_range rows)
 {
     const fm_network *net = step->network;
-    if (!step->by_columns) {
+    const fm_rest *rest = rest_of(step, part);
+    if (!step->split.by_columns) {
         first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
     }
     for (size_t i = 1; i < net->n_layers; i++) {
-        forward_block(step, batch, i, rows, (fm_range){0, net->layers[i].out_stride});
+        forward_block(step, rest, batch, i, rows, (fm_range){0, net->layers[i].out_stride});
     }
-    loss_rows(step, batch, rows);
+    loss_rows(step, rest, batch, rows);
     for (size_t i = net->n_layers - 1; i > 0; i--) {
-        backward_block(step, batch, i, rows, (fm_range){0, net->layers[i].in_stride});
+        const fm_range all = {0, net->layers[i].in_stride};
+        const int own = i == 1 && step->split.replicated;
+        backward_block(step, rest, batch, i, rows, own ? share_of_columns(step, part, parts) : all);
     }
 }
 
@@ -219,12 +244,13 @@ static fm_range share_of_rows(const fm_step *step, fm_batch batch, size_t part, 
 void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                   int (*stop)(void *context, size_t part), void *context)
 {
-    const fm_range rows = share_of_rows(step, batch, part, parts);
+    const fm_range all = {0, batch.count};
+    const fm_range rows = step->split.replicated ? all : share_of_rows(step, batch, part, parts);
     /* A thread without rows asks too. */
     size_t i = rows.begin;
     while (!stop(context, part) && i < rows.end) {
         const size_t end = fm_min(i + BLOCK_ROWS, rows.end);
-        block_rows(step, batch, part, (fm_range){i, end});
+        block_rows(step, batch, part, parts, (fm_range){i, end});
         i = end;
     }
 }
@@ -233,28 +259,32 @@ void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t par
                     void (*meet)(void *context, size_t part, size_t parts), void *context)
 {
     const fm_network *net = step->network;
+    const fm_rest *rest = rest_of(step, part);
     const fm_range rows = share_of_rows(step, batch, part, parts), all = {0, batch.count};
-    if (!step->by_columns) {
+    if (!step->split.by_columns) {
         first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
         meet(context, part, parts);
     }
     for (size_t i = 1; i < net->n_layers; i++) {
         const size_t stride = net->layers[i].out_stride;
-        forward_block(step, batch, i, all, share_of_width(step, stride, part, parts));
+        forward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts));
         meet(context, part, parts);
     }
-    loss_rows(step, batch, rows);
+    loss_rows(step, rest, batch, rows);
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const size_t stride = net->layers[i].in_stride;
         meet(context, part, parts);
-        backward_block(step, batch, i, all, share_of_width(step, stride, part, parts));
+        backward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts));
     }
 }
 
-/* Shares are cut at whole cache lines of the transposed copy, so that threads never write the same
- * one. */
+/* Inputs of a layer past the first whose weights this thread keeps up to date. Shares are cut at
+ * whole cache lines of the transposed copy, so that threads never write the same one. */
 static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part, size_t parts)
 {
+    if (step->split.replicated) {
+        return (fm_range){0, l->inputs};
+    }
     return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
 }
 
@@ -266,29 +296,34 @@ static void gradient_by_columns(const fm_step *step, fm_batch batch, fm_gemm_mod
     const layer *l = &net->layers[0];
     const fm_range columns = share_of_columns(step, part, parts);
     const fm_range inputs = {0, l->inputs}, biases = {0, columns.end - columns.begin};
+    const void *deltas = rest_of(step, part)->deltas[0];
     fm_columns to = fm_columns_of(net, l, target, columns);
     if (target == step->parameters) {
         to = first_parameters(step, part, columns);
     }
     l->type->gradient(l, step->kernels, batch.count, input_of(step, part),
-                      fm_at(step->deltas[0], (ptrdiff_t)columns.begin, net->itemsize), mode, alpha,
-                      to, inputs, biases, &step->scratch[part], step->skip_gradient);
+                      fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), mode, alpha, to,
+                      inputs, biases, &step->scratch[part], step->skip_gradient);
 }
 
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
                       void *target, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
-    if (step->by_columns) {
+    const fm_rest *rest = rest_of(step, part);
+    if (step->split.by_columns) {
         gradient_by_columns(step, batch, mode, alpha, target, part, parts);
     }
-    for (size_t i = step->by_columns ? 1 : 0; i < net->n_layers; i++) {
+    for (size_t i = step->split.by_columns ? 1 : 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_range all = {0, l->out_stride};
-        const fm_range biases = share_of_width(step, l->out_stride, part, parts);
+        const fm_range biases = step->split.replicated
+                                    ? all
+                                    : share_of_width(step, l->out_stride, part, parts);
+        const void *to = target == step->parameters ? rest->parameters : target;
         l->type->gradient(l, step->kernels, batch.count,
-                          i ? output_of(step, batch, i - 1) : step->input, step->deltas[i], mode,
-                          alpha, fm_columns_of(net, l, target, all),
+                          i ? output_of(step, rest, batch, i - 1) : step->input, rest->deltas[i],
+                          mode, alpha, fm_columns_of(net, l, to, all),
                           share_of_inputs(step, l, part, parts), biases, &step->scratch[part],
                           i == 0 && step->skip_gradient);
     }
@@ -297,9 +332,14 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
 void fm_step_transpose(const fm_step *step, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
+    const fm_rest *rest = rest_of(step, part);
     for (size_t i = 1; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
-        l->type->transpose(l, step->kernels, step->parameters, step->transposed[i],
-                           share_of_inputs(step, l, part, parts));
+        fm_range inputs = share_of_inputs(step, l, part, parts);
+        if (i == 1 && step->split.replicated) {
+            const fm_range columns = share_of_columns(step, part, parts);
+            inputs = (fm_range){columns.begin, fm_min(columns.end, l->inputs)};
+        }
+        l->type->transpose(l, step->kernels, rest->parameters, rest->transposed[i], inputs);
     }
 }

@@ -5,11 +5,22 @@
  * of each layer, all outputs. The first layer is the largest as a rule, and a weight that one core
  * has updated must travel to every core that reads it; so where the batch is small beside the
  * layer, threads keep columns of it to themselves instead, in both directions, and what travels is
- * the layer's output. None of this changes an element's arithmetic. */
+ * the layer's output. Where the other layers are small too, every thread does all of them rather
+ * than wait for the others' shares. None of this changes an element's arithmetic. */
 #ifndef FM_STEP_H
 #define FM_STEP_H
 
-#include "network.h"
+#include "split.h"
+
+/* What the layers past the first, and the loss, work on. */
+typedef struct {
+    const void *parameters; /* of the whole network; of the layers past the first if replicated */
+    void **outputs;         /* per layer but the first, batch x out_stride */
+    void **deltas;          /* per layer, batch x out_stride: gradients of the pre-activations */
+    void **transposed;      /* per layer but the first: its weights transposed */
+    double *losses;         /* per sample of the batch */
+    uint8_t *correct;
+} fm_rest;
 
 typedef struct {
     const fm_network *network;
@@ -17,28 +28,23 @@ typedef struct {
     const void *parameters;
     const fm_matrix *x;
     const fm_targets *y;
-    const size_t *order;             /* of the samples; NULL: as they stand */
-    int by_columns;                  /* the first layer is split by columns */
-    int by_layers;                   /* and so are the others, one layer after the other */
+    const size_t *order; /* of the samples; NULL: as they stand */
+    fm_split split;
     int skip_forward, skip_gradient; /* zeros of the input */
 
     void *input;       /* batch x in_stride of the first layer; by columns, one for each thread */
     size_t input_size; /* elements from one thread's input to the next, or 0 */
     void *first_output[2]; /* the first layer's outputs of even and odd steps */
-    void **outputs;        /* per layer but the first, batch x out_stride */
-    void **deltas;         /* per layer, batch x out_stride: gradients of the pre-activations */
-    void **transposed;     /* per layer but the first: its weights transposed */
     fm_scratch *scratch;   /* per thread */
     void **panels;         /* per thread, by columns: its columns of the first layer's weights */
-    double *losses;        /* per sample of the batch */
-    uint8_t *correct;
+    fm_rest *rests;        /* one, or if replicated one for each thread */
 } fm_step;
 
-/* Lay out the buffers of steps of up to batch_size of n_samples samples on up to `threads`
- * threads, and room for n_samples indices, from `base` on; base may be NULL to learn the size.
- * Returns the bytes taken, SIZE_MAX if too many. */
-size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size,
-                       size_t threads, void *base, fm_step *step, size_t **order);
+/* Lay out the buffers of steps of up to batch_size of n_samples samples, split as step->split says,
+ * and room for n_samples indices, from `base` on; base may be NULL to learn the size. Returns the
+ * bytes taken, SIZE_MAX if too many. */
+size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size, void *base,
+                       fm_step *step, size_t **order);
 /* Choose whether to skip zeros by looking at some of the samples. */
 void fm_step_look_at_zeros(fm_step *step);
 

@@ -3,15 +3,6 @@
 
 #include "step.h"
 
-/* Up to this many samples for each column of the first layer, moving the layer's output from core
- * to core is cheaper than moving its weights: a weight goes there and back, an output there and
- * its gradient back, for an input and a sample each. */
-enum { SAMPLES_PER_COLUMN = 2 };
-
-/* Parameters of more bytes than a core caches are better read once by all threads together than by
- * each for its rows; not so where the batch is large beside them, and would itself travel. */
-enum { LAYER_BYTES = 1 << 20, LAYER_SAMPLES = 1024 };
-
 /* A cursor that hands out aligned pieces of a workspace and saturates at SIZE_MAX. */
 typedef struct {
     char *base;
@@ -49,52 +40,72 @@ static void take_scratch(cursor *c, const fm_network *network, size_t batch, fm_
     }
 }
 
-size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size,
-                       size_t threads, void *base, fm_step *step, size_t **order)
+/* Returns the buffers of the layers past the first. */
+static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, const void *parameters,
+                         int own_parameters)
 {
     const size_t item = network->itemsize, n_layers = network->n_layers;
+    fm_rest rest = {parameters,
+                    take(c, n_layers, sizeof(void *)),
+                    take(c, n_layers, sizeof(void *)),
+                    take(c, n_layers, sizeof(void *)),
+                    take(c, batch, sizeof(double)),
+                    take(c, batch, 1)};
+    if (own_parameters) {
+        const size_t begin = network->layers[1].weight;
+        const char *own = take(c, network->n_parameters - begin, item);
+        rest.parameters = c->base ? own - begin * item : NULL;
+    }
+    for (size_t i = 0; i < n_layers; i++) {
+        const layer *l = &network->layers[i];
+        void *output = i ? take(c, batch, l->out_stride * item) : NULL;
+        void *delta = take(c, batch, l->out_stride * item);
+        void *transposed = i ? take(c, l->transposed_size, item) : NULL;
+        if (c->base) {
+            rest.outputs[i] = output;
+            rest.deltas[i] = delta;
+            rest.transposed[i] = transposed;
+            if (transposed) {
+                /* Nothing but the padding keeps these zeros. */
+                memset(transposed, 0, l->transposed_size * item);
+            }
+        }
+    }
+    return rest;
+}
+
+size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size, void *base,
+                       fm_step *step, size_t **order)
+{
+    const size_t threads = step->split.threads;
+    const size_t item = network->itemsize;
     const size_t batch = fm_min(batch_size, n_samples);
     const layer *first = &network->layers[0];
     cursor c = {base, 0};
     *order = take(&c, n_samples, sizeof **order);
-    step->by_columns = threads > 1 && batch <= SAMPLES_PER_COLUMN * first->out_stride &&
-                       first->out_stride * item >= threads * FM_ALIGNMENT;
-    step->by_layers = threads > 1 && batch <= LAYER_SAMPLES &&
-                      network->n_parameters * item > LAYER_BYTES;
-    step->input_size = step->by_columns ? batch * first->in_stride : 0;
-    step->input = take(&c, batch, (step->by_columns ? threads : 1) * first->in_stride * item);
-    step->losses = take(&c, batch, sizeof *step->losses);
-    step->correct = take(&c, batch, 1);
-    step->outputs = take(&c, n_layers, sizeof(void *));
-    step->deltas = take(&c, n_layers, sizeof(void *));
-    step->transposed = take(&c, n_layers, sizeof(void *));
+    step->input_size = step->split.by_columns ? batch * first->in_stride : 0;
+    step->input = take(&c, batch, (step->split.by_columns ? threads : 1) * first->in_stride * item);
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
     for (size_t i = 0; i < threads; i++) {
         take_scratch(&c, network, batch, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
-        void *panel = step->by_columns ? take(&c, first->inputs, first->out_stride * item) : NULL;
+        void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
+                                             : NULL;
         if (base) {
             step->panels[i] = panel;
         }
     }
-    for (size_t i = 0; i < n_layers; i++) {
-        const layer *l = &network->layers[i];
-        void *output = take(&c, batch, l->out_stride * item);
-        void *delta = take(&c, batch, l->out_stride * item);
-        void *transposed = i ? take(&c, l->transposed_size, item) : NULL;
-        if (i == 0) {
-            step->first_output[0] = output;
-            step->first_output[1] = take(&c, batch, l->out_stride * item);
-        }
+    for (size_t i = 0; i < 2; i++) {
+        step->first_output[i] = take(&c, batch, first->out_stride * item);
+    }
+    const size_t n_rests = step->split.replicated ? threads : 1;
+    step->rests = take(&c, n_rests, sizeof *step->rests);
+    for (size_t i = 0; i < n_rests; i++) {
+        const fm_rest rest = take_rest(&c, network, batch, step->parameters,
+                                       step->split.replicated);
         if (base) {
-            step->outputs[i] = output;
-            step->deltas[i] = delta;
-            step->transposed[i] = transposed;
-            if (transposed) {
-                /* Nothing but the padding keeps these zeros. */
-                memset(transposed, 0, l->transposed_size * item);
-            }
+            step->rests[i] = rest;
         }
     }
     return c.used;
