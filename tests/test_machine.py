@@ -126,6 +126,44 @@ def test_affinity_is_honored(run_python):
     assert int(run_python(program, OMP_NUM_THREADS=None)) == 1
 
 
+IDLE_SECONDS = """
+import os, time
+import numpy as np
+import fastmlp as fm
+
+def used():
+    tasks = os.listdir("/proc/self/task")
+    own = str(os.getpid())
+    stats = [open(f"/proc/self/task/{task}/schedstat").read() for task in tasks if task != own]
+    return sum(int(stat.split()[0]) for stat in stats) * 1e-9
+
+assert not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+fm.set_num_threads(2)
+a = np.ones((256, 256), np.float32)
+idle = 0
+for _ in range(20):
+    fm.ops.matmul(a, a)
+    before = used()
+    time.sleep(0.02)
+    idle += used() - before
+print(idle)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="no /proc/self/schedstat")
+def test_threads_sleep_soon_after_a_call(run_python):
+    # 20 times 40 us of spinning; it would be 70 ms with OpenMP's own setting.
+    idle = run_python(
+        IDLE_SECONDS, GOMP_SPINCOUNT=None, OMP_WAIT_POLICY=None, OPENBLAS_NUM_THREADS="1"
+    )
+    assert float(idle) < 0.02
+
+
+def test_the_users_own_wait_policy_stays(run_python):
+    program = "import os, fastmlp; print(os.environ['GOMP_SPINCOUNT'])"
+    assert int(run_python(program, GOMP_SPINCOUNT="17")) == 17
+
+
 THREADS_RUNNING = """
 import os, sys
 import numpy as np

@@ -41,7 +41,9 @@ static size_t sample_bytes(size_t n_samples)
 static int threads_of(const fm_network *network, size_t n_samples)
 {
     const size_t blocks = (n_samples + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const int threads = fm_threads_for(2.0 * (double)network->n_parameters * (double)n_samples);
+    const size_t lanes = fm_kernels_for(network->dtype)->lanes;
+    const double operations = 2.0 * (double)network->n_parameters * (double)n_samples;
+    const int threads = fm_threads_for(lanes, operations);
     return (int)fm_min((size_t)threads, blocks);
 }
 

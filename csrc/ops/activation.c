@@ -1,10 +1,11 @@
 /* Activations over matrices. */
 #include "ops.h"
 
-/* Floating-point operations an element costs, roughly: what decides on a second thread. */
+/* What an element costs, roughly, in floating-point operations; to load and store it takes as long
+ * as some ten. */
 static const double element_operations[FM_ACTIVATIONS] = {
-    [FM_IDENTITY] = 1, [FM_RELU] = 1,     [FM_SIGMOID] = 20,
-    [FM_TANH] = 25,    [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
+    [FM_IDENTITY] = 10, [FM_RELU] = 10,    [FM_SIGMOID] = 20,
+    [FM_TANH] = 25,     [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
 };
 
 /* Elements a thread takes at a time from rows that are one contiguous block. */
@@ -97,8 +98,8 @@ fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_mat
         return FM_ERROR_VALUE;
     }
     elementwise e = cut(activation, *z, *z, *out);
-    const double elements = (double)z->rows * (double)z->cols;
-    fm_in_parallel(fm_threads_for(elements * element_operations[activation]), forward_part, &e);
+    const double work = (double)z->rows * (double)z->cols * element_operations[activation];
+    fm_in_parallel(fm_threads_for(e.kernels->lanes, work), forward_part, &e);
     return FM_OK;
 }
 
@@ -116,6 +117,7 @@ fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, co
         return FM_ERROR_VALUE;
     }
     elementwise e = cut(activation, *dy, *y, *out);
-    fm_in_parallel(fm_threads_for(2.0 * (double)dy->rows * (double)dy->cols), backward_part, &e);
+    const double work = (double)dy->rows * (double)dy->cols * element_operations[FM_RELU];
+    fm_in_parallel(fm_threads_for(e.kernels->lanes, work), backward_part, &e);
     return FM_OK;
 }

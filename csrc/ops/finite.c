@@ -33,7 +33,9 @@ fm_status fm_all_finite(const fm_matrix *x, fm_dtype as, int *finite)
     }
     const double limit = as == FM_FLOAT64 && x->dtype == FM_FLOAT64 ? DBL_MAX : FLT_MAX;
     scan s = {fm_kernels_for(x->dtype), x, limit, 1};
-    fm_in_parallel(fm_threads_for((double)x->rows * (double)x->cols), scan_part, &s);
+    const double work = 5.0 * (double)x->rows *
+                        (double)x->cols; /* to load them, see activation.c */
+    fm_in_parallel(fm_threads_for(s.kernels->lanes, work), scan_part, &s);
     *finite = s.finite;
     return FM_OK;
 }

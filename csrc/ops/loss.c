@@ -103,7 +103,8 @@ fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_
     }
     batch_loss b = {
         fm_kernels_for(predictions->dtype), loss, predictions, gradient, targets, losses};
-    fm_in_parallel(fm_threads_for(20.0 * (double)count * (double)n), loss_part, &b);
+    fm_in_parallel(fm_threads_for(b.kernels->lanes, 20.0 * (double)count * (double)n), loss_part,
+                   &b);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
         sum += losses[i];

@@ -119,7 +119,7 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
 {
     product p = {.kernels = kernels, .gemm = *gemm, .transpose_b = transpose_b};
     const double operations = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k;
-    const size_t threads = (size_t)fm_threads_for(operations);
+    const size_t threads = (size_t)fm_threads_for(kernels->lanes, operations);
     const size_t item = kernels->itemsize;
     const int large = (double)gemm->n * (double)gemm->k * (double)item > PACK_BYTES;
     p.pack = transpose_b || (large && gemm->m > 2 * kernels->mr);

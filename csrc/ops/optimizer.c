@@ -24,6 +24,7 @@ fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grad
         return FM_ERROR_DTYPE;
     }
     update u = {fm_kernels_for(dtype), n, params, grads, lr};
-    fm_in_parallel(fm_threads_for(2.0 * (double)n), update_part, &u);
+    /* An element costs what it takes to load and store it, see activation.c. */
+    fm_in_parallel(fm_threads_for(u.kernels->lanes, 10.0 * (double)n), update_part, &u);
     return FM_OK;
 }

@@ -5,9 +5,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A parallel region costs a few microseconds to enter and leave, in which one core makes some
- * 10^5 operations; below twice that a second thread cannot win. */
-static const double worthwhile_operations = 2e5;
+/* What a thread must have to do for a lane of its vectors. A core makes about 10 operations a lane
+ * in a nanosecond, so this is 3 us. To enter and leave a region costs 1 us while OpenMP's threads
+ * still wait for it, and 20 us or more once they sleep: much less, and two threads would gain
+ * nothing at best; much more, and calls in a row would not gain what they could. */
+static const double operations_per_lane = 32768;
 
 static atomic_int requested; /* 0: follow OpenMP */
 static atomic_int forked;
@@ -48,9 +50,9 @@ int fm_get_num_threads(void)
     return limit < limit_at_load && limit < wanted ? limit : wanted;
 }
 
-int fm_threads_for(double operations)
+int fm_threads_for(size_t lanes, double operations)
 {
     const int threads = fm_get_num_threads();
-    const double useful = operations / (worthwhile_operations / 2);
+    const double useful = operations / (operations_per_lane * (double)lanes);
     return useful < 2 ? 1 : useful < threads ? (int)useful : threads;
 }

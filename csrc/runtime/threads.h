@@ -4,8 +4,8 @@
 
 #include "fastmlp.h"
 
-/* Threads for a region that makes `operations` floating-point operations: never more
- * than gain from it, and 1 where the work is too small for a second. */
-int fm_threads_for(double operations);
+/* Threads for a region that makes `operations` floating-point operations on vectors of `lanes`
+ * elements: never more than gain from it, and 1 where the work is too small for a second. */
+int fm_threads_for(size_t lanes, double operations);
 
 #endif

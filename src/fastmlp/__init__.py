@@ -11,7 +11,10 @@ True
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import ops
+from . import (
+    _openmp,  # noqa: F401  before whatever loads the core
+    ops,
+)
 from .callbacks import Callback, Progress
 from .checks import FilePath
 from .errors import DivergenceError

@@ -1,0 +1,17 @@
+"""Load the C core, so that OpenMP's idle threads go to sleep soon after a call.
+
+GNU OpenMP has them spin for several milliseconds, which takes the cores from whatever the program
+does next. It reads its settings when it is loaded, and from the environment alone.
+"""
+
+import os
+
+SPINS = "4000"
+"""About 40 us: as long as it takes to wake a thread, so that calls in a row need not."""
+
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        from . import _core  # noqa: F401
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
