@@ -51,21 +51,61 @@ static void forward(const layer *l, const fm_kernels *kernels, fm_columns parame
     }
 }
 
-static void backward(const layer *l, const fm_kernels *kernels, const void *transposed, size_t rows,
-                     const void *dy, void *dx, fm_range columns)
+/* Weights [p, p + k) of inputs [j, j + n), transposed; beyond the last input zeros. */
+static void pack(const layer *l, const fm_kernels *kernels, const void *parameters, size_t j,
+                 size_t n, size_t p, size_t k, void *panel)
 {
-    const fm_gemm gemm = {.m = rows,
-                          .n = columns.end - columns.begin,
-                          .k = l->outputs,
-                          .a = dy,
-                          .a_row = (ptrdiff_t)l->out_stride,
-                          .a_col = 1,
-                          .b = fm_at(transposed, (ptrdiff_t)columns.begin, kernels->itemsize),
-                          .b_row = (ptrdiff_t)l->in_stride,
-                          .c = dx,
-                          .c_row = (ptrdiff_t)l->in_stride,
-                          .mode = FM_GEMM_STORE};
-    kernels->gemm(&gemm);
+    const ptrdiff_t from = (ptrdiff_t)(l->weight + j * l->out_stride + p);
+    const size_t inputs = fm_min(n, l->inputs - fm_min(l->inputs, j));
+    if (inputs < n) {
+        memset(panel, 0, k * kernels->nr * kernels->itemsize);
+    }
+    kernels->transpose(inputs, k, fm_at(parameters, from, kernels->itemsize),
+                       (ptrdiff_t)l->out_stride, panel, (ptrdiff_t)kernels->nr);
+}
+
+/* Large weights are transposed on their way into the cache: a copy would cost several times as much
+ * memory traffic. */
+static void backward_packed(const layer *l, const fm_kernels *kernels, const void *parameters,
+                            const fm_gemm *g, fm_range columns, void *panel)
+{
+    const size_t item = kernels->itemsize, nr = kernels->nr, kc = kernels->kc;
+    for (size_t p = 0; p < g->k; p += kc) {
+        fm_gemm block = *g;
+        block.k = fm_min(kc, g->k - p);
+        block.a = fm_at(g->a, (ptrdiff_t)p, item);
+        block.b = panel;
+        block.b_row = (ptrdiff_t)nr;
+        block.mode = p ? FM_GEMM_CONTINUE : FM_GEMM_STORE;
+        for (size_t j = columns.begin; j < columns.end; j += nr) {
+            block.n = fm_min(nr, columns.end - j);
+            block.c = fm_at(g->c, (ptrdiff_t)(j - columns.begin), item);
+            pack(l, kernels, parameters, j, block.n, p, block.k, panel);
+            kernels->gemm(&block);
+        }
+    }
+}
+
+static void backward(const layer *l, const fm_kernels *kernels, const void *parameters,
+                     const void *transposed, size_t rows, const void *dy, void *dx,
+                     fm_range columns, const fm_scratch *scratch)
+{
+    fm_gemm gemm = {.m = rows,
+                    .n = columns.end - columns.begin,
+                    .k = l->outputs,
+                    .a = dy,
+                    .a_row = (ptrdiff_t)l->out_stride,
+                    .a_col = 1,
+                    .c = dx,
+                    .c_row = (ptrdiff_t)l->in_stride,
+                    .mode = FM_GEMM_STORE};
+    if (transposed) {
+        gemm.b = fm_at(transposed, (ptrdiff_t)columns.begin, kernels->itemsize);
+        gemm.b_row = (ptrdiff_t)l->in_stride;
+        kernels->gemm(&gemm);
+    } else {
+        backward_packed(l, kernels, parameters, &gemm, columns, scratch->panel);
+    }
 }
 
 static void gradient_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)

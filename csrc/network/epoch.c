@@ -219,13 +219,24 @@ typedef struct {
     fm_barrier barrier;
 } batch_gradient;
 
+static void meet_in_gradient(void *context, size_t part, size_t parts)
+{
+    batch_gradient *b = context;
+    (void)part;
+    fm_barrier_meet(&b->barrier, parts);
+}
+
 static void gradient_part(void *context, size_t part, size_t parts)
 {
     batch_gradient *b = context;
     fm_step_begin(&b->step, part, parts);
     fm_step_first(&b->step, b->batch, part, parts);
     fm_barrier_meet(&b->barrier, parts);
-    fm_step_rows(&b->step, b->batch, part, parts, never, NULL);
+    if (b->step.split.by_layers) {
+        fm_step_layers(&b->step, b->batch, part, parts, meet_in_gradient, b);
+    } else {
+        fm_step_rows(&b->step, b->batch, part, parts, never, NULL);
+    }
     fm_barrier_meet(&b->barrier, parts);
     fm_step_gradient(&b->step, b->batch, FM_GEMM_STORE, 1, b->gradient, part, parts);
 }

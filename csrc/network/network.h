@@ -12,7 +12,8 @@ enum { FM_GRADIENT_SAMPLES = 512, FM_GRADIENT_INPUTS = 64 };
 
 /* A thread's scratch. */
 typedef struct {
-    void *sums; /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
+    void *sums;  /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
+    void *panel; /* kc x nr elements of transposed weights; NULL where there are copies of them */
     /* For products with an input that is mostly zeros, see kernels.h. */
     uint32_t *index[2];
     void *value[2]; /* in_stride + FM_ALIGNMENT elements each, as index */
@@ -37,10 +38,11 @@ typedef struct {
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
-    /* Columns of dx from dy, the gradient of the pre-activation, with the layer's transposed
-     * weights; dx points at the first. */
-    void (*backward)(const layer *l, const fm_kernels *kernels, const void *transposed, size_t rows,
-                     const void *dy, void *dx, fm_range columns);
+    /* Columns of dx from dy, the gradient of the pre-activation; dx points at the first. Where
+     * there is no transposed copy of the weights, NULL, panels of it are made in scratch. */
+    void (*backward)(const layer *l, const fm_kernels *kernels, const void *parameters,
+                     const void *transposed, size_t rows, const void *dy, void *dx,
+                     fm_range columns, const fm_scratch *scratch);
     /* target = gradient, or target += alpha * gradient, of the weights of these inputs and of all
      * the target's columns, and of the biases; dy points at the first column. With `skip`, zeros of
      * x are skipped. */

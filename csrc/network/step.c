@@ -189,7 +189,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
 
 /* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
 static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t i,
-                           fm_range rows, fm_range columns)
+                           fm_range rows, fm_range columns, const fm_scratch *scratch)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[i];
@@ -201,9 +201,9 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
     if (!n) {
         return;
     }
-    l->type->backward(l, step->kernels, rest->transposed[i], rows.end - rows.begin,
-                      fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item), dx,
-                      columns);
+    const void *dy = fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item);
+    l->type->backward(l, step->kernels, rest->parameters, rest->transposed[i],
+                      rows.end - rows.begin, dy, dx, columns, scratch);
     const fm_activation activation = net->layers[i - 1].activation;
     if (n == l->in_stride) {
         step->kernels->derivative[activation]((rows.end - rows.begin) * n, dx, y, dx);
@@ -231,7 +231,8 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t 
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const fm_range all = {0, net->layers[i].in_stride};
         const int own = i == 1 && step->split.replicated;
-        backward_block(step, rest, batch, i, rows, own ? share_of_columns(step, part, parts) : all);
+        backward_block(step, rest, batch, i, rows, own ? share_of_columns(step, part, parts) : all,
+                       &step->scratch[part]);
     }
 }
 
@@ -274,7 +275,8 @@ void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t par
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const size_t stride = net->layers[i].in_stride;
         meet(context, part, parts);
-        backward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts));
+        backward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts),
+                       &step->scratch[part]);
     }
 }
 
@@ -333,7 +335,7 @@ void fm_step_transpose(const fm_step *step, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
     const fm_rest *rest = rest_of(step, part);
-    for (size_t i = 1; i < net->n_layers; i++) {
+    for (size_t i = 1; i < net->n_layers && !step->split.by_layers; i++) {
         const layer *l = &net->layers[i];
         fm_range inputs = share_of_inputs(step, l, part, parts);
         if (i == 1 && step->split.replicated) {

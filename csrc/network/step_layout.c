@@ -20,8 +20,10 @@ static void *take(cursor *c, size_t count, size_t size)
     return piece;
 }
 
-static void take_scratch(cursor *c, const fm_network *network, size_t batch, fm_scratch *scratch)
+static void take_scratch(cursor *c, const fm_network *network, size_t batch, int panel,
+                         fm_scratch *scratch)
 {
+    const fm_kernels *kernels = fm_kernels_for(network->dtype);
     const layer *l = &network->layers[0];
     const size_t room = l->in_stride + FM_ALIGNMENT, words = (batch + 31) / 32;
     fm_scratch s = {0};
@@ -35,14 +37,17 @@ static void take_scratch(cursor *c, const fm_network *network, size_t batch, fm_
     if (batch > FM_GRADIENT_SAMPLES) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
+    if (panel) {
+        s.panel = take(c, kernels->kc * kernels->nr, kernels->itemsize);
+    }
     if (c->base) {
         *scratch = s;
     }
 }
 
 /* Returns the buffers of the layers past the first. */
-static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, const void *parameters,
-                         int own_parameters)
+static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, fm_split split,
+                         const void *parameters)
 {
     const size_t item = network->itemsize, n_layers = network->n_layers;
     fm_rest rest = {parameters,
@@ -51,7 +56,7 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
                     take(c, n_layers, sizeof(void *)),
                     take(c, batch, sizeof(double)),
                     take(c, batch, 1)};
-    if (own_parameters) {
+    if (split.replicated) {
         const size_t begin = network->layers[1].weight;
         const char *own = take(c, network->n_parameters - begin, item);
         rest.parameters = c->base ? own - begin * item : NULL;
@@ -60,7 +65,7 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
         const layer *l = &network->layers[i];
         void *output = i ? take(c, batch, l->out_stride * item) : NULL;
         void *delta = take(c, batch, l->out_stride * item);
-        void *transposed = i ? take(c, l->transposed_size, item) : NULL;
+        void *transposed = i && !split.by_layers ? take(c, l->transposed_size, item) : NULL;
         if (c->base) {
             rest.outputs[i] = output;
             rest.deltas[i] = delta;
@@ -88,7 +93,7 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
     for (size_t i = 0; i < threads; i++) {
-        take_scratch(&c, network, batch, base ? &step->scratch[i] : NULL);
+        take_scratch(&c, network, batch, step->split.by_layers, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
         void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
                                              : NULL;
@@ -102,8 +107,7 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
     const size_t n_rests = step->split.replicated ? threads : 1;
     step->rests = take(&c, n_rests, sizeof *step->rests);
     for (size_t i = 0; i < n_rests; i++) {
-        const fm_rest rest = take_rest(&c, network, batch, step->parameters,
-                                       step->split.replicated);
+        const fm_rest rest = take_rest(&c, network, batch, step->split, step->parameters);
         if (base) {
             step->rests[i] = rest;
         }
