@@ -98,9 +98,39 @@ static void single_row(tile_args t, size_t n)
     }
 }
 
-static void unblocked(const fm_gemm *g)
+/* Columns [0, n) of `rows` rows, a multiple of 4. */
+static void columns_of_rows(tile_args t, size_t rows, size_t n)
 {
-    tile_args t = {
+    while (n) {
+        const size_t vectors = n / LANES;
+        /* Four vectors left over make two panels of two rather than one of three and one. */
+        const size_t nv = vectors == 4 && NV == 3 ? 2 : vectors > NV ? NV : vectors;
+        const size_t width = nv ? nv * LANES : n;
+        panel(t, rows, nv, width);
+        advance(&t, width);
+        n -= width;
+    }
+}
+
+/* All columns of m rows. */
+static void rows_of(tile_args t, size_t m, size_t n)
+{
+    const size_t whole = m - m % 4;
+    if (whole) {
+        columns_of_rows(t, whole, n);
+    }
+    t.a += (ptrdiff_t)whole * t.a_row;
+    t.c += (ptrdiff_t)whole * t.c_row;
+    for (size_t i = whole; i < m; i++) {
+        single_row(t, n);
+        t.a += t.a_row;
+        t.c += t.c_row;
+    }
+}
+
+static tile_args args_of(const fm_gemm *g)
+{
+    return (tile_args){
         .k = g->k,
         .a = g->a,
         .a_row = g->a_row,
@@ -114,27 +144,24 @@ static void unblocked(const fm_gemm *g)
         .alpha = (real)g->alpha,
         .relu = g->relu,
     };
-    const size_t whole = g->m - g->m % 4;
+}
 
-    if (whole) {
-        tile_args columns = t;
-        size_t n = g->n;
-        while (n) {
-            const size_t vectors = n / LANES;
-            /* Four vectors left over make two panels of two rather than one of three and one. */
-            const size_t nv = vectors == 4 && NV == 3 ? 2 : vectors > NV ? NV : vectors;
-            const size_t width = nv ? nv * LANES : n;
-            panel(columns, whole, nv, width);
-            advance(&columns, width);
-            n -= width;
+/* A tile of a stays in the first-level cache while b's panels pass by. */
+static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
+{
+    enum { NR = NV * LANES };
+    tile_args rows = args_of(g);
+    for (size_t i = 0; i < g->m; i += MR) {
+        const size_t m = g->m - i < MR ? g->m - i : MR;
+        tile_args t = rows;
+        for (size_t j = 0; j < g->n; j += NR) {
+            rows_of(t, m, g->n - j < NR ? g->n - j : NR);
+            t.b = (const real *)t.b + NR * g->k;
+            t.c += NR;
+            t.bias = t.bias ? t.bias + NR : NULL;
         }
-    }
-    t.a += (ptrdiff_t)whole * t.a_row;
-    t.c += (ptrdiff_t)whole * t.c_row;
-    for (size_t i = whole; i < g->m; i++) {
-        single_row(t, g->n);
-        t.a += t.a_row;
-        t.c += t.c_row;
+        rows.a += a_tile;
+        rows.c += MR * g->c_row;
     }
 }
 
@@ -154,7 +181,7 @@ static void gemm(const fm_gemm *g)
     const size_t rows = whole ? smaller(g->m, fit < MR ? MR : fit - fit % MR) : m;
     const size_t depth = whole ? g->k : smaller(g->k, fit);
     if (rows == g->m && depth == g->k) {
-        unblocked(g);
+        rows_of(args_of(g), g->m, g->n);
         return;
     }
     for (size_t p = 0; p < g->k; p += depth) {
@@ -172,7 +199,7 @@ static void gemm(const fm_gemm *g)
             block.m = smaller(rows, g->m - i);
             block.a = (const real *)g->a + (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col;
             block.c = (real *)g->c + (ptrdiff_t)i * g->c_row;
-            unblocked(&block);
+            rows_of(args_of(&block), block.m, block.n);
         }
     }
 }
@@ -210,5 +237,6 @@ void KERNEL(fill_gemm)(fm_kernels *table)
     table->nr = NV * LANES;
     table->kc = 256;
     table->gemm = gemm;
+    table->packed_gemm = packed_gemm;
     table->column_sums = column_sums;
 }

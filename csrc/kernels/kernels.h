@@ -15,9 +15,10 @@ typedef enum {
     FM_GEMM_ADD_SCALED /* c = c + alpha * sum */
 } fm_gemm_mode;
 
-/* c (m, n) from a (m, k) and b (k, n); a[i][p] = a[i * a_row + p * a_col], b and c have
- * contiguous rows. bias (n), if not NULL, is added to the finished sum and relu, if set, clips
- * the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only. */
+/* c (m, n) from a (m, k) and b (k, n); a[i][p] = a[i * a_row + p * a_col], where one of the two
+ * strides is 1; b and c have contiguous rows. bias (n), if not NULL, is added to the finished sum
+ * and relu, if set, clips the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only.
+ */
 typedef struct {
     size_t m, n, k;
     const void *a;
@@ -49,9 +50,17 @@ typedef struct fm_kernels {
     size_t lanes; /* elements of a vector */
     size_t mr;    /* rows of the gemm's full tile */
     size_t nr;    /* columns of the gemm's full tile */
-    size_t kc;    /* depth at which a packed panel of nr columns fits the first-level cache */
+    size_t kc;    /* depth of packed tiles and panels */
 
     void (*gemm)(const fm_gemm *args);
+    /* Copy `count` vectors of `depth` elements, element p of vector i at from[i * along + p *
+     * down], into strips of `strip` of them, a multiple of 16 bytes: element p of vector i goes to
+     * to[i / strip * strip * depth + p * strip + i % strip]. Either along or down is 1. */
+    void (*pack)(size_t strip, size_t count, size_t depth, const void *from, ptrdiff_t along,
+                 ptrdiff_t down, void *to);
+    /* The gemm of a b packed in strips of nr columns, and of an a whose tiles of mr rows are a_tile
+     * apart. Sizes are not cut any further. */
+    void (*packed_gemm)(const fm_gemm *args, ptrdiff_t a_tile);
     /* dst (cols, rows) = src (rows, cols) transposed */
     void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
                       ptrdiff_t dst_row);

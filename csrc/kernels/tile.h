@@ -27,6 +27,42 @@ typedef struct {
  * takes. The hardware does not foresee rows that lie far apart. */
 enum { PREFETCH = 24 };
 
+/* Add the products of all depths, or of the listed ones, to the sums of a tile. */
+ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
+                            const int partial, size_t columns, const int listed, ptrdiff_t a_row,
+                            ptrdiff_t a_col, ptrdiff_t b_row, const int prefetch)
+{
+    const vec zero = vec_set1(0);
+    const vec_mask mask = vec_first(partial ? columns : 0);
+    const real *a = t->a, *b = t->b;
+    for (size_t p = 0; p < t->k; p++) {
+        vec row[8];
+        if (listed) {
+            a = t->a + (ptrdiff_t)t->list[p] * a_col;
+            b = t->b + (ptrdiff_t)t->list[p] * b_row;
+        }
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            if (prefetch) {
+                __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
+            }
+            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec x = vec_set1(a[i * a_row]);
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                sum[i][j] = vec_fma(x, row[j], sum[i][j]);
+            }
+        }
+        if (!listed) {
+            a += a_col;
+            b += b_row;
+        }
+    }
+}
+
 /* One tile of `rows` x `nv` vectors; where `partial`, nv is 1 and only `columns` lanes count; where
  * `listed`, only the listed depths are visited. All but t and columns are constants at each call,
  * so the accumulators live in registers. */
@@ -56,40 +92,24 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
         }
     }
 
-    if (t->mode == FM_GEMM_ADD_SCALED) {
+    /* c is wanted at the end, or, where a chain goes on, at the beginning of the next tile. */
+    const int ahead = t->mode == FM_GEMM_CONTINUE ? nv * LANES : 0;
+    UNROLL
+    for (int i = 0; i < rows; i++) {
         UNROLL
-        for (int i = 0; i < rows; i++) {
-            UNROLL
-            for (int j = 0; j < nv; j++) {
-                __builtin_prefetch(t->c + i * t->c_row + j * LANES, 1);
-            }
+        for (int j = 0; j < nv; j++) {
+            __builtin_prefetch(t->c + i * t->c_row + ahead + j * LANES, 1);
         }
     }
 
-    const real *a = t->a, *b = t->b;
-    for (size_t p = 0; p < t->k; p++) {
-        vec row[8];
-        if (listed) {
-            a = t->a + (ptrdiff_t)t->list[p] * t->a_col;
-            b = t->b + (ptrdiff_t)t->list[p] * t->b_row;
-        }
-        UNROLL
-        for (int j = 0; j < nv; j++) {
-            __builtin_prefetch(b + PREFETCH * t->b_row + j * LANES);
-            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
-        }
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(a[i * t->a_row]);
-            UNROLL
-            for (int j = 0; j < nv; j++) {
-                sum[i][j] = vec_fma(x, row[j], sum[i][j]);
-            }
-        }
-        if (!listed) {
-            a += t->a_col;
-            b += t->b_row;
-        }
+    /* Strides that the compiler knows spare it the address arithmetic, which competes with the
+     * multiplications for ports. */
+    if (listed) {
+        multiply(t, sum, rows, nv, partial, columns, 1, t->a_row, t->a_col, t->b_row, 1);
+    } else if (t->a_row == 1) {
+        multiply(t, sum, rows, nv, partial, columns, 0, 1, t->a_col, t->b_row, 1);
+    } else {
+        multiply(t, sum, rows, nv, partial, columns, 0, t->a_row, 1, t->b_row, 1);
     }
 
     real *const c = t->c;

@@ -1,4 +1,4 @@
-/* Transposition, by square blocks that are transposed in 128-bit registers. */
+/* Transposition, by square blocks that are transposed in 128-bit registers, and packing. */
 #include <string.h>
 
 #include "real.h"
@@ -75,4 +75,40 @@ static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_r
     }
 }
 
-void KERNEL(fill_transpose)(fm_kernels *table) { table->transpose = transpose; }
+/* A strip of contiguous elements: `strip` of them for every depth, but `width` that exist. */
+static void copy_strip(size_t strip, size_t width, size_t depth, const real *from, ptrdiff_t down,
+                       real *to)
+{
+    for (size_t p = 0; p < depth; p++) {
+        size_t i = 0;
+        for (; i + SIDE <= width; i += SIDE) {
+            store(to + i, load(from + i));
+        }
+        for (; i < width; i++) {
+            to[i] = from[i];
+        }
+        from += down;
+        to += strip;
+    }
+}
+
+static void pack(size_t strip, size_t count, size_t depth, const void *from, ptrdiff_t along,
+                 ptrdiff_t down, void *to)
+{
+    for (size_t i = 0; i < count; i += strip) {
+        const size_t width = count - i < strip ? count - i : strip;
+        const real *source = (const real *)from + (ptrdiff_t)i * along;
+        real *target = (real *)to + i * depth;
+        if (along == 1) {
+            copy_strip(strip, width, depth, source, down, target);
+        } else {
+            transpose(width, depth, source, along, target, (ptrdiff_t)strip);
+        }
+    }
+}
+
+void KERNEL(fill_transpose)(fm_kernels *table)
+{
+    table->transpose = transpose;
+    table->pack = pack;
+}

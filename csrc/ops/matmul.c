@@ -1,52 +1,30 @@
 /* Matrix product: splitting over threads, blocking, packing.
  *
  * Threads share out c's rows or columns, so no element is ever the sum of two threads' parts. Where
- * b is transposed or large, each thread copies kc x nr panels of it into its own buffer, so that
- * the kernel reads b contiguously and from the cache; the chain of an element then goes on from
- * one block of k to the next in c itself, and its bits are those of the unblocked product. */
+ * b is transposed or large, each thread copies kc x nr panels of it into its own buffer, and where
+ * it pays tiles of a, so that the kernel reads both contiguously and from the cache; the chain of
+ * an element then goes on from one block of k to the next in c itself, and its bits are those of
+ * the unblocked product. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "ops.h"
 
-/* Panels packed at a time: with kc they fill about a third of a 2 MB second-level cache. */
-enum { PANELS = 16 };
-/* Rows of a that meet a packed group before the next rows do, for a's block to stay cached. */
-enum { ROW_BLOCK = 192 };
-/* Bytes of b beyond which packing pays even without a transposition. */
-enum { PACK_BYTES = 1 << 18 };
+/* Panels of b packed at a time, and rows of a: with kc they fill half of a 2 MB second-level
+ * cache. */
+enum { PANELS = 16, ROW_BLOCK = 192 };
+/* Bytes of b beyond which packing pays even without a transposition, and the least rows. */
+enum { PACK_BYTES = 1 << 18, PACK_ROWS = 48 };
+/* Columns of c from which on a tile of a is read often enough to be worth packing. */
+enum { PACK_A_COLUMNS = 192 };
 
 typedef struct {
     const fm_kernels *kernels;
     fm_gemm gemm;
-    int transpose_b, pack;
-    char *buffers; /* one of buffer_bytes for each thread */
-    size_t buffer_bytes;
+    ptrdiff_t b_col;
+    int pack_a, pack_b;
+    char *buffers; /* one of buffer_bytes for each thread: b's panels, then a's tiles */
+    size_t buffer_bytes, panel_bytes;
 } product;
-
-static void *b_at(const product *p, size_t depth, size_t column)
-{
-    const ptrdiff_t offset = p->transpose_b ? (ptrdiff_t)column * p->gemm.b_row + (ptrdiff_t)depth
-                                            : (ptrdiff_t)depth * p->gemm.b_row + (ptrdiff_t)column;
-    return fm_at(p->gemm.b, offset, p->kernels->itemsize);
-}
-
-static void pack_panel(const product *p, size_t depth, size_t kc, size_t column, size_t width,
-                       void *panel)
-{
-    const fm_kernels *kernels = p->kernels;
-    const void *from = b_at(p, depth, column);
-    const ptrdiff_t nr = (ptrdiff_t)kernels->nr;
-    if (p->transpose_b) {
-        kernels->transpose(width, kc, from, p->gemm.b_row, panel, nr);
-        return;
-    }
-    for (size_t i = 0; i < kc; i++) {
-        memcpy(fm_at(panel, (ptrdiff_t)i * nr, kernels->itemsize),
-               fm_at(from, (ptrdiff_t)i * p->gemm.b_row, kernels->itemsize),
-               width * kernels->itemsize);
-    }
-}
 
 /* Rows [i, i + m) and columns [j, j + n) of the product, over the depths [d, d + k). */
 static fm_gemm block(const product *p, size_t i, size_t m, size_t j, size_t n, size_t d, size_t k)
@@ -58,7 +36,7 @@ static fm_gemm block(const product *p, size_t i, size_t m, size_t j, size_t n, s
     g.n = n;
     g.k = k;
     g.a = fm_at(g.a, (ptrdiff_t)i * g.a_row + (ptrdiff_t)d * g.a_col, itemsize);
-    g.b = b_at(p, d, j);
+    g.b = fm_at(g.b, (ptrdiff_t)d * g.b_row + (ptrdiff_t)j * p->b_col, itemsize);
     g.c = fm_at(g.c, (ptrdiff_t)i * g.c_row + (ptrdiff_t)j, itemsize);
     g.mode = d ? FM_GEMM_CONTINUE : g.mode;
     g.bias = last && g.bias ? fm_at(g.bias, (ptrdiff_t)j, itemsize) : NULL;
@@ -66,28 +44,32 @@ static fm_gemm block(const product *p, size_t i, size_t m, size_t j, size_t n, s
     return g;
 }
 
-static void packed_part(const product *p, fm_range rows, fm_range columns, void *buffer)
+static void packed_part(const product *p, fm_range rows, fm_range columns, char *buffer)
 {
     const fm_kernels *kernels = p->kernels;
-    const size_t nr = kernels->nr, k = p->gemm.k;
-    const size_t panel_size = kernels->kc * nr;
-
-    for (size_t j0 = columns.begin; j0 < columns.end; j0 += PANELS * nr) {
-        const size_t j1 = fm_min(j0 + PANELS * nr, columns.end);
+    const size_t mr = kernels->mr, nr = kernels->nr, k = p->gemm.k;
+    char *tiles = buffer + p->panel_bytes;
+    for (size_t j = columns.begin; j < columns.end; j += PANELS * nr) {
+        const size_t n = fm_min(PANELS * nr, columns.end - j);
         for (size_t d = 0; d < k; d += kernels->kc) {
             const size_t kc = fm_min(kernels->kc, k - d);
-            for (size_t j = j0, q = 0; j < j1; j += nr, q++) {
-                pack_panel(p, d, kc, j, fm_min(nr, j1 - j),
-                           fm_at(buffer, (ptrdiff_t)(q * panel_size), kernels->itemsize));
-            }
             for (size_t i = rows.begin; i < rows.end; i += ROW_BLOCK) {
                 const size_t m = fm_min(ROW_BLOCK, rows.end - i);
-                for (size_t j = j0, q = 0; j < j1; j += nr, q++) {
-                    fm_gemm g = block(p, i, m, j, fm_min(nr, j1 - j), d, kc);
-                    g.b = fm_at(buffer, (ptrdiff_t)(q * panel_size), kernels->itemsize);
-                    g.b_row = (ptrdiff_t)nr;
-                    kernels->gemm(&g);
+                fm_gemm g = block(p, i, m, j, n, d, kc);
+                ptrdiff_t a_tile = (ptrdiff_t)mr * g.a_row;
+                if (i == rows.begin) {
+                    kernels->pack(nr, n, kc, g.b, p->b_col, g.b_row, buffer);
                 }
+                g.b = buffer;
+                g.b_row = (ptrdiff_t)nr;
+                if (p->pack_a) {
+                    kernels->pack(mr, m, kc, g.a, g.a_row, g.a_col, tiles);
+                    g.a = tiles;
+                    g.a_row = 1;
+                    g.a_col = (ptrdiff_t)mr;
+                    a_tile = (ptrdiff_t)(mr * kc);
+                }
+                kernels->packed_gemm(&g, a_tile);
             }
         }
     }
@@ -106,7 +88,7 @@ static void run_part(void *context, size_t part, size_t parts)
     if (rows.begin == rows.end || columns.begin == columns.end) {
         return;
     }
-    if (p->pack) {
+    if (p->pack_b) {
         packed_part(p, rows, columns, p->buffers + part * p->buffer_bytes);
     } else {
         const fm_gemm g = block(p, rows.begin, rows.end - rows.begin, columns.begin,
@@ -117,17 +99,25 @@ static void run_part(void *context, size_t part, size_t parts)
 
 fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpose_b)
 {
-    product p = {.kernels = kernels, .gemm = *gemm, .transpose_b = transpose_b};
+    product p = {.kernels = kernels, .gemm = *gemm, .b_col = 1};
     const double operations = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k;
     const size_t threads = (size_t)fm_threads_for(kernels->lanes, operations);
     const size_t item = kernels->itemsize;
     const int large = (double)gemm->n * (double)gemm->k * (double)item > PACK_BYTES;
-    p.pack = transpose_b || (large && gemm->m > 2 * kernels->mr);
+    if (transpose_b) {
+        p.b_col = gemm->b_row;
+        p.gemm.b_row = 1;
+    }
+    p.pack_b = transpose_b || (large && gemm->m >= PACK_ROWS);
+    p.pack_a = p.pack_b && large && gemm->n >= PACK_A_COLUMNS;
 
-    if (p.pack) {
+    if (p.pack_b) {
+        const size_t kc = fm_min(kernels->kc, gemm->k);
         const size_t panels = fm_min(PANELS, (gemm->n + kernels->nr - 1) / kernels->nr);
-        p.buffer_bytes = fm_round_up(panels * kernels->nr * kernels->kc * item, 64);
-        p.buffers = aligned_alloc(64, threads * p.buffer_bytes);
+        const size_t rows = p.pack_a ? fm_round_up(fm_min(ROW_BLOCK, gemm->m), kernels->mr) : 0;
+        p.panel_bytes = fm_round_up(panels * kernels->nr * kc * item, FM_ALIGNMENT);
+        p.buffer_bytes = fm_round_up(p.panel_bytes + rows * kc * item, FM_ALIGNMENT);
+        p.buffers = aligned_alloc(FM_ALIGNMENT, threads * p.buffer_bytes);
         if (!p.buffers) {
             return FM_ERROR_MEMORY;
         }

@@ -12,6 +12,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from posix.stdlib cimport posix_memalign
 
+from numpy import empty, ndarray
+
 ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 LOSSES = ("softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error")
 ALIGNMENT = FM_ALIGNMENT
@@ -119,6 +121,65 @@ def set_num_threads(int n):
 
 def get_num_threads():
     return fm_get_num_threads()
+
+
+# Whether an array is what the core takes as it is: a plain one, not empty, with contiguous rows.
+cdef bint is_plain(object array, fm_matrix *m, bint writable) except -1:
+    cdef Py_buffer buffer
+    cdef bint plain
+    if type(array) is not ndarray:
+        return False
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    plain = (
+        buffer.ndim == 2
+        and buffer.format[0] in b"fd" and buffer.format[1] == 0
+        and buffer.shape[0] > 0 and buffer.shape[1] > 0
+        and (buffer.shape[1] == 1 or buffer.strides[1] == buffer.itemsize)
+        and buffer.strides[0] % buffer.itemsize == 0
+        and buffer.strides[0] >= buffer.shape[1] * buffer.itemsize
+        and <size_t>buffer.buf % <size_t>buffer.itemsize == 0
+        and not (writable and buffer.readonly)
+    )
+    if plain:
+        m.dtype = FM_FLOAT32 if buffer.format[0] == c"f" else FM_FLOAT64
+        m.data = buffer.buf
+        m.rows, m.cols = buffer.shape[0], buffer.shape[1]
+        m.stride = buffer.strides[0] // buffer.itemsize
+    PyBuffer_Release(&buffer)
+    return plain
+
+
+cdef bint are_apart(const fm_matrix *a, const fm_matrix *b) noexcept:
+    cdef size_t item = 4 if a.dtype == FM_FLOAT32 else 8
+    cdef const char *a_end = <const char *>a.data + a.rows * <size_t>a.stride * item
+    cdef const char *b_end = <const char *>b.data + b.rows * <size_t>b.stride * item
+    return a_end <= <const char *>b.data or b_end <= <const char *>a.data
+
+
+def matmul_plain(a, b, transpose_a, transpose_b, out):
+    """Return the product if the arguments need no conversion and no error message, else None."""
+    cdef fm_matrix ma, mb, mo
+    cdef bint ta, tb
+    cdef fm_status status
+    cdef size_t m, n
+    if type(transpose_a) is not bool or type(transpose_b) is not bool:
+        return None
+    ta, tb = transpose_a, transpose_b
+    if not (is_plain(a, &ma, False) and is_plain(b, &mb, False)) or ma.dtype != mb.dtype:
+        return None
+    if (ma.rows if ta else ma.cols) != (mb.cols if tb else mb.rows):
+        return None
+    m, n = ma.cols if ta else ma.rows, mb.rows if tb else mb.cols
+    if out is None:
+        out = empty((m, n), "f" if ma.dtype == FM_FLOAT32 else "d")
+    if not is_plain(out, &mo, True) or mo.dtype != ma.dtype or mo.rows != m or mo.cols != n:
+        return None
+    if not (are_apart(&mo, &ma) and are_apart(&mo, &mb)):
+        return None
+    with nogil:
+        status = fm_matmul(&ma, &mb, ta, tb, &mo)
+    check(status)
+    return out
 
 
 def matmul(a, b, bint transpose_a, bint transpose_b, out):

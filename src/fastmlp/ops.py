@@ -77,6 +77,10 @@ def matmul(
 
     `out` must not overlap a or b.
     """
+    # Small products would spend most of their time on the checks that follow.
+    plain = _core.matmul_plain(a, b, transpose_a, transpose_b, out)
+    if plain is not None:
+        return plain
     a, b, out = op_arguments.product(a, b, transpose_a, transpose_b, out)
     a, transpose_a = _oriented(a, transpose_a)
     b, transpose_b = _oriented(b, transpose_b)
