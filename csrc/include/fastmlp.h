@@ -63,6 +63,18 @@ typedef struct {
     fm_dtype dtype;
 } fm_matrix;
 
+/* Samples, one a row: dense rows as in fm_matrix, or, where starts is not NULL, compressed sparse
+ * rows (CSR): row i holds the elements p in [starts[i], starts[i + 1]), data[p] in column
+ * columns[p], columns ascending, within [0, cols) and none twice. */
+typedef struct {
+    const void *data;
+    size_t rows, cols;
+    ptrdiff_t stride; /* dense rows only */
+    const int64_t *starts;
+    const int32_t *columns;
+    fm_dtype dtype;
+} fm_samples;
+
 /* What a network or a loss is asked to produce: class indices or a matrix, never both.
  *   indices: count values in [0, classes);  values: count x outputs, same dtype as the network. */
 typedef struct {
@@ -98,6 +110,9 @@ fm_status fm_matmul(const fm_matrix *a, const fm_matrix *b, int transpose_a, int
  * NULL. */
 fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b,
                            fm_activation activation, const fm_matrix *out);
+/* The same for compressed sparse rows of w's dtype. */
+fm_status fm_dense_forward_sparse(const fm_samples *x, const fm_matrix *w, const void *b,
+                                  fm_activation activation, const fm_matrix *out);
 /* From dy (n, outputs), the gradient of the pre-activation:
  * dx (n, inputs) = dy * w', dw (inputs, outputs) = x' * dy, db (outputs) = column sums of dy. */
 fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_matrix *w,
@@ -145,11 +160,11 @@ fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_la
 
 enum { FM_ALIGNMENT = 64 };
 
-/* Bytes of workspace for training with batches of up to batch_size out of n_samples on up to
- * `threads` threads, or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller.
- * SIZE_MAX if too large. */
-size_t fm_network_training_workspace(const fm_network *network, size_t n_samples, size_t batch_size,
-                                     int threads);
+/* Bytes of workspace for training on x with batches of up to batch_size on up to `threads` threads,
+ * or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller. SIZE_MAX if too
+ * large. */
+size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
+                                     size_t batch_size, int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
@@ -176,22 +191,22 @@ typedef struct {
 /* One epoch of stochastic gradient descent over x (n, inputs), uint8 (scaled by 1/255), float32
  * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after a
  * whole step; otherwise an error leaves them as they were. */
-fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_matrix *x,
+fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_training *options, void *workspace,
                                  size_t workspace_size, fm_totals *totals);
 /* Mean loss over x and its gradient, laid out as the parameters. Workspace: training, with a
  * batch of all samples. */
-fm_status fm_network_gradient(const fm_network *network, const void *parameters, const fm_matrix *x,
-                              const fm_targets *y, int threads, void *gradient, void *workspace,
-                              size_t workspace_size, fm_totals *totals);
+fm_status fm_network_gradient(const fm_network *network, const void *parameters,
+                              const fm_samples *x, const fm_targets *y, int threads, void *gradient,
+                              void *workspace, size_t workspace_size, fm_totals *totals);
 /* out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
  * sigmoid output is left as its pre-activation. Workspace: inference. */
-fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
+fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_samples *x,
                              int logits, const fm_matrix *out, void *workspace,
                              size_t workspace_size);
-fm_status fm_network_evaluate(const fm_network *network, const void *parameters, const fm_matrix *x,
-                              const fm_targets *y, void *workspace, size_t workspace_size,
-                              fm_totals *totals);
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
+                              const fm_samples *x, const fm_targets *y, void *workspace,
+                              size_t workspace_size, fm_totals *totals);
 
 #ifdef __cplusplus
 }

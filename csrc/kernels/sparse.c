@@ -46,28 +46,106 @@ static size_t compress(size_t n, const void *row, uint32_t *index, void *value)
 }
 #endif
 
-/* One vector-wide strip of a row of c. */
-ALWAYS_INLINE void strip(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, const real *bias,
-                         int relu, real *c, const int nv)
+/* Of the chains over the non-zeros of a row, a strip of nv vectors or, if `partial`, one vector of
+ * which `columns` lanes count. */
+ALWAYS_INLINE void chains(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, vec sum[8],
+                          const int nv, const int partial, vec_mask mask)
 {
-    vec sum[8];
+    const vec zero = vec_set1(0);
+    const real *value = x->value;
     UNROLL
     for (int j = 0; j < nv; j++) {
-        sum[j] = vec_set1(0);
+        sum[j] = zero;
     }
-    const real *value = x->value;
     for (size_t p = 0; p < x->count; p++) {
         const real *row = b + (ptrdiff_t)x->index[p] * b_row;
         const vec v = vec_set1(value[p]);
         UNROLL
         for (int j = 0; j < nv; j++) {
-            sum[j] = vec_fma(v, vec_load(row + j * LANES), sum[j]);
+            const vec w = partial ? vec_load_first(row, mask, zero) : vec_load(row + j * LANES);
+            sum[j] = vec_fma(v, w, sum[j]);
         }
     }
+}
+
+ALWAYS_INLINE vec finish(vec sum, const real *bias, int relu)
+{
+    if (bias) {
+        sum = sum + vec_load(bias);
+    }
+    return relu ? vec_max(vec_set1(0), sum) : sum;
+}
+
+static const real *bias_at(const real *bias, size_t column) { return bias ? bias + column : NULL; }
+
+/* One vector-wide strip of a row of c. */
+ALWAYS_INLINE void strip(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, const real *bias,
+                         int relu, real *c, const int nv)
+{
+    vec sum[8];
+    chains(x, b, b_row, sum, nv, 0, vec_first(0));
     UNROLL
     for (int j = 0; j < nv; j++) {
-        vec y = sum[j] + vec_load(bias + j * LANES);
-        vec_store(c + j * LANES, relu ? vec_max(vec_set1(0), y) : y);
+        vec_store(c + j * LANES, finish(sum[j], bias_at(bias, (size_t)j * LANES), relu));
+    }
+}
+
+/* The last columns of a row of c, fewer than a vector holds. */
+static void strip_end(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, const real *bias,
+                      int relu, real *c, size_t columns)
+{
+    vec sum[8];
+    const vec zero = vec_set1(0);
+    const vec_mask mask = vec_first(columns);
+    chains(x, b, b_row, sum, 1, 1, mask);
+    if (bias) {
+        sum[0] = sum[0] + vec_load_first(bias, mask, zero);
+    }
+    vec_store_first(c, relu ? vec_max(zero, sum[0]) : sum[0], mask);
+}
+
+/* A strip of what sparse_sum makes. */
+ALWAYS_INLINE void sum_strip(const fm_sparse_row *x, const real *b, ptrdiff_t b_row,
+                             fm_gemm_mode mode, real alpha, real *c, const int nv)
+{
+    vec sum[8];
+    chains(x, b, b_row, sum, nv, 0, vec_first(0));
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        const vec old = vec_load(c + j * LANES);
+        vec_store(c + j * LANES,
+                  mode == FM_GEMM_ADD_SCALED ? vec_fma(vec_set1(alpha), sum[j], old) : sum[j]);
+    }
+}
+
+static void sum_end(const fm_sparse_row *x, const real *b, ptrdiff_t b_row, fm_gemm_mode mode,
+                    real alpha, real *c, size_t columns)
+{
+    vec sum[8];
+    const vec_mask mask = vec_first(columns);
+    chains(x, b, b_row, sum, 1, 1, mask);
+    const vec old = vec_load_first(c, mask, vec_set1(0));
+    vec_store_first(c, mode == FM_GEMM_ADD_SCALED ? vec_fma(vec_set1(alpha), sum[0], old) : sum[0],
+                    mask);
+}
+
+static void sparse_sum(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
+                       fm_gemm_mode mode, double alpha, void *c)
+{
+    const real *from = b, scale = (real)alpha;
+    real *to = c;
+    size_t j = 0;
+    for (; n - j >= 8 * LANES; j += 8 * LANES) {
+        sum_strip(x, from + j, b_row, mode, scale, to + j, 8);
+    }
+    for (; n - j >= 2 * LANES; j += 2 * LANES) {
+        sum_strip(x, from + j, b_row, mode, scale, to + j, 2);
+    }
+    for (; n - j >= LANES; j += LANES) {
+        sum_strip(x, from + j, b_row, mode, scale, to + j, 1);
+    }
+    if (n - j) {
+        sum_end(x, from + j, b_row, mode, scale, to + j, n - j);
     }
 }
 
@@ -105,8 +183,8 @@ ALWAYS_INLINE void strip_pair(const fm_sparse_row *x, const real *b, ptrdiff_t b
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
-            vec y = sum[i][j] + vec_load(bias + j * LANES);
-            vec_store(c + i * c_row + j * LANES, relu ? vec_max(vec_set1(0), y) : y);
+            vec_store(c + i * c_row + j * LANES,
+                      finish(sum[i][j], bias_at(bias, (size_t)j * LANES), relu));
         }
     }
 }
@@ -118,9 +196,16 @@ static void sparse_rows(size_t m, size_t n, const fm_sparse_row *x, const void *
     real *to = c;
     for (size_t j = 0; j < n;) {
         const size_t vectors = (n - j) / LANES;
+        const real *const add = bias_at(offset, j);
+        if (!vectors) {
+            for (size_t i = 0; i < m; i++) {
+                strip_end(x + i, from + j, b_row, add, relu, to + (ptrdiff_t)i * c_row + j, n - j);
+            }
+            break;
+        }
         if (vectors >= 8) {
             for (size_t i = 0; i < m; i++) {
-                strip(x + i, from + j, b_row, offset + j, relu, to + (ptrdiff_t)i * c_row + j, 8);
+                strip(x + i, from + j, b_row, add, relu, to + (ptrdiff_t)i * c_row + j, 8);
             }
             j += 8 * LANES;
             continue;
@@ -130,21 +215,21 @@ static void sparse_rows(size_t m, size_t n, const fm_sparse_row *x, const void *
         for (; i + 2 <= m; i += 2) {
             real *row = to + (ptrdiff_t)i * c_row + j;
             if (nv == 4) {
-                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 4);
+                strip_pair(x + i, from + j, b_row, add, relu, row, c_row, 4);
             } else if (nv == 2) {
-                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 2);
+                strip_pair(x + i, from + j, b_row, add, relu, row, c_row, 2);
             } else {
-                strip_pair(x + i, from + j, b_row, offset + j, relu, row, c_row, 1);
+                strip_pair(x + i, from + j, b_row, add, relu, row, c_row, 1);
             }
         }
         if (i < m) {
             real *row = to + (ptrdiff_t)i * c_row + j;
             if (nv == 4) {
-                strip(x + i, from + j, b_row, offset + j, relu, row, 4);
+                strip(x + i, from + j, b_row, add, relu, row, 4);
             } else if (nv == 2) {
-                strip(x + i, from + j, b_row, offset + j, relu, row, 2);
+                strip(x + i, from + j, b_row, add, relu, row, 2);
             } else {
-                strip(x + i, from + j, b_row, offset + j, relu, row, 1);
+                strip(x + i, from + j, b_row, add, relu, row, 1);
             }
         }
         j += (size_t)nv * LANES;
@@ -241,6 +326,7 @@ void KERNEL(fill_sparse)(fm_kernels *table)
 {
     table->compress = compress;
     table->sparse_rows = sparse_rows;
+    table->sparse_sum = sparse_sum;
     table->mark = mark;
     table->marked_gemm = marked_gemm;
 }

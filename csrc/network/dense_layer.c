@@ -20,6 +20,16 @@ static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm
     }
 }
 
+/* What the product has not applied yet. */
+static void activate(const layer *l, const fm_kernels *kernels, fm_activation activation,
+                     size_t rows, size_t columns, void *y, ptrdiff_t y_row)
+{
+    if (activation != FM_IDENTITY && activation != FM_RELU) {
+        const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? columns : l->outputs;
+        fm_activate_rows(kernels, activation, rows, width, y, y_row, y, y_row);
+    }
+}
+
 static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch)
@@ -45,10 +55,19 @@ static void forward(const layer *l, const fm_kernels *kernels, fm_columns parame
     } else {
         kernels->gemm(&gemm);
     }
-    if (activation != FM_IDENTITY && activation != FM_RELU) {
-        const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? gemm.n : l->outputs;
-        fm_activate_rows(kernels, activation, rows, width, y, y_row, y, y_row);
+    activate(l, kernels, activation, rows, gemm.n, y, y_row);
+}
+
+static void forward_rows(const layer *l, const fm_kernels *kernels, fm_columns parameters,
+                         size_t rows, const fm_sparse_row *x, void *y, ptrdiff_t y_row,
+                         fm_activation activation)
+{
+    if (!parameters.outputs) {
+        return;
     }
+    kernels->sparse_rows(rows, parameters.outputs, x, parameters.weight, parameters.row,
+                         parameters.bias, activation == FM_RELU, y, y_row);
+    activate(l, kernels, activation, rows, parameters.outputs, y, y_row);
 }
 
 /* Weights [p, p + k) of inputs [j, j + n), transposed; beyond the last input zeros. */
@@ -179,6 +198,33 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
                          (ptrdiff_t)l->out_stride, mode, alpha, fm_at(target.bias, begin, item));
 }
 
+static void gradient_rows(const layer *l, const fm_kernels *kernels, size_t rows,
+                          fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
+                          fm_columns target, fm_range inputs, fm_range biases)
+{
+    const size_t item = kernels->itemsize;
+    const ptrdiff_t dy_row = (ptrdiff_t)l->out_stride, begin = (ptrdiff_t)biases.begin;
+    for (size_t i = inputs.begin; i < inputs.end && mode == FM_GEMM_STORE; i++) {
+        memset(fm_at(target.weight, (ptrdiff_t)i * target.row, item), 0, target.outputs * item);
+    }
+    for (size_t i = 0; i < entries->n_features; i++) {
+        const uint32_t feature = entries->features[i];
+        fm_sparse_row row = {0, entries->samples, entries->values};
+        for (uint32_t e = entries->head[feature]; e; e = entries->next[e - 1]) {
+            entries->samples[row.count] = entries->sample[e - 1];
+            memcpy(fm_at(entries->values, (ptrdiff_t)row.count, item),
+                   fm_at(entries->value, (ptrdiff_t)e - 1, item), item);
+            row.count++;
+        }
+        entries->head[feature] = 0;
+        kernels->sparse_sum(target.outputs, &row, dy, dy_row, mode, alpha,
+                            fm_at(target.weight, (ptrdiff_t)feature * target.row, item));
+    }
+    entries->n_features = 0;
+    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, begin, item), dy_row, mode,
+                         alpha, fm_at(target.bias, begin, item));
+}
+
 static void transpose(const layer *l, const fm_kernels *kernels, const void *parameters,
                       void *transposed, fm_range in)
 {
@@ -189,4 +235,5 @@ static void transpose(const layer *l, const fm_kernels *kernels, const void *par
                        (ptrdiff_t)l->in_stride);
 }
 
-const layer_type fm_dense_layer = {forward, backward, gradient, transpose};
+const layer_type fm_dense_layer = {forward,  forward_rows,  backward,
+                                   gradient, gradient_rows, transpose};

@@ -139,30 +139,28 @@ static void train(void *context, size_t part, size_t parts)
 /* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
 enum { GRADIENT, TRAINING };
 
-static size_t lay_out(const fm_network *network, size_t n_samples, size_t batch_size, int threads,
-                      int purpose, void *base, fm_step *step, size_t **order)
+static size_t lay_out(const fm_network *network, const fm_samples *x, size_t batch_size,
+                      int threads, int purpose, void *base, fm_step *step, size_t **order)
 {
     const size_t lanes = fm_kernels_for(network->dtype)->lanes;
-    const size_t batch = fm_min(batch_size, n_samples);
+    const size_t batch = fm_min(batch_size, x->rows);
     step->split = fm_split_of(network, lanes, batch, (size_t)(threads > 0 ? threads : 1),
                               purpose == TRAINING);
-    return fm_step_lay_out(network, n_samples, batch_size, base, step, order);
+    return fm_step_lay_out(network, x, batch_size, base, step, order);
 }
 
-size_t fm_network_training_workspace(const fm_network *network, size_t n_samples, size_t batch_size,
-                                     int threads)
+size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
+                                     size_t batch_size, int threads)
 {
     fm_step step = {0};
     size_t *order;
-    const size_t gradient = lay_out(network, n_samples, batch_size, threads, GRADIENT, NULL, &step,
-                                    &order);
-    const size_t training = lay_out(network, n_samples, batch_size, threads, TRAINING, NULL, &step,
-                                    &order);
+    const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
+    const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
     return gradient > training ? gradient : training;
 }
 
 /* Prepare a step in the caller's workspace. */
-static fm_status set_up(const fm_network *network, const void *parameters, const fm_matrix *x,
+static fm_status set_up(const fm_network *network, const void *parameters, const fm_samples *x,
                         const fm_targets *y, size_t batch_size, int threads, int purpose,
                         void *workspace, size_t workspace_size, fm_step *step, size_t **order)
 {
@@ -174,7 +172,7 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
         return FM_ERROR_VALUE;
     }
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
-        fm_network_training_workspace(network, x->rows, batch_size, threads) > workspace_size) {
+        fm_network_training_workspace(network, x, batch_size, threads) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
     *step = (fm_step){.network = network,
@@ -182,12 +180,12 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
                       .parameters = parameters,
                       .x = x,
                       .y = y};
-    lay_out(network, x->rows, batch_size, threads, purpose, workspace, step, order);
+    lay_out(network, x, batch_size, threads, purpose, workspace, step, order);
     fm_step_look_at_zeros(step);
     return FM_OK;
 }
 
-fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_matrix *x,
+fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_training *options, void *workspace,
                                  size_t workspace_size, fm_totals *totals)
 {
@@ -241,9 +239,9 @@ static void gradient_part(void *context, size_t part, size_t parts)
     fm_step_gradient(&b->step, b->batch, FM_GEMM_STORE, 1, b->gradient, part, parts);
 }
 
-fm_status fm_network_gradient(const fm_network *network, const void *parameters, const fm_matrix *x,
-                              const fm_targets *y, int threads, void *gradient, void *workspace,
-                              size_t workspace_size, fm_totals *totals)
+fm_status fm_network_gradient(const fm_network *network, const void *parameters,
+                              const fm_samples *x, const fm_targets *y, int threads, void *gradient,
+                              void *workspace, size_t workspace_size, fm_totals *totals)
 {
     const size_t count = x->rows;
     batch_gradient b = {.batch = {0, count, 0}, .gradient = gradient};

@@ -61,7 +61,7 @@ typedef struct {
     const fm_network *network;
     const fm_kernels *kernels;
     const void *parameters;
-    const fm_matrix *x;
+    const fm_samples *x;
     const fm_matrix *out; /* where predictions go, or NULL */
     int logits;           /* leave out the activation that the loss contains */
     int skip;             /* zeros of the input */
@@ -83,6 +83,23 @@ static void evaluate_rows(const inference *f, size_t first, size_t rows, char *l
     }
 }
 
+/* Sparse rows through the first layer, in pairs. */
+static void sparse_layer(const inference *f, const layer *l, fm_columns parameters, fm_range rows,
+                         const fm_scratch *lists, char *y, ptrdiff_t y_row,
+                         fm_activation activation)
+{
+    for (size_t i = rows.begin; i < rows.end; i += 2) {
+        const size_t count = fm_min(2, rows.end - i);
+        fm_sparse_row x[2];
+        for (size_t r = 0; r < count; r++) {
+            x[r] = fm_sparse_row_of(f->kernels, f->x, i + r, lists->value[r]);
+        }
+        l->type->forward_sparse(l, f->kernels, parameters, count, x,
+                                fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, f->kernels->itemsize),
+                                y_row, activation);
+    }
+}
+
 /* Pass rows [first, first + rows) through the network. */
 static void run_block(const inference *f, size_t first, size_t rows, char *buffers)
 {
@@ -90,10 +107,14 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
     const size_t item = net->itemsize;
     const size_t third = activation_bytes(net, f->x->rows);
     const fm_scratch lists = lists_of(net, f->x->rows, buffers);
-    const void *x = fm_row(f->x, first, item);
+    const void *x = NULL;
     ptrdiff_t x_row = f->x->stride;
 
-    if (f->x->dtype != net->dtype) {
+    if (f->x->starts) {
+        /* Read row by row below. */
+    } else if (f->x->dtype == net->dtype) {
+        x = fm_sample(f->x, first);
+    } else {
         x_row = (ptrdiff_t)net->layers[0].in_stride;
         for (size_t i = 0; i < rows; i++) {
             fm_gather_row(f->kernels, f->x, first + i, fm_at(buffers, (ptrdiff_t)i * x_row, item));
@@ -115,9 +136,14 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
         if (last && f->logits && net->fused) {
             activation = FM_IDENTITY;
         }
-        l->type->forward(l, f->kernels,
-                         fm_columns_of(net, l, f->parameters, (fm_range){0, columns}), rows, x,
-                         x_row, y, y_row, activation, i == 0 && f->skip ? &lists : NULL);
+        const fm_columns parameters = fm_columns_of(net, l, f->parameters, (fm_range){0, columns});
+        if (i == 0 && f->x->starts) {
+            sparse_layer(f, l, parameters, (fm_range){first, first + rows}, &lists, y, y_row,
+                         activation);
+        } else {
+            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, activation,
+                             i == 0 && f->skip ? &lists : NULL);
+        }
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);
         }
@@ -150,8 +176,7 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
     f->losses = workspace;
     f->correct = (uint8_t *)workspace + fm_round_up(n * sizeof(double), FM_ALIGNMENT);
     f->buffers = (char *)workspace + fixed;
-    /* Skipping writes whole vectors, for which the caller's output has no room. */
-    if (f->network->n_layers > 1 || !f->out) {
+    if (!f->x->starts) {
         const fm_scratch lists = lists_of(f->network, n, f->buffers);
         const fm_density density = fm_look_at_zeros(f->kernels, f->x, f->buffers, &lists);
         f->skip = density.elements < FM_DENSE_ENOUGH;
@@ -160,7 +185,7 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
     return FM_OK;
 }
 
-fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_matrix *x,
+fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_samples *x,
                              int logits, const fm_matrix *out, void *workspace,
                              size_t workspace_size)
 {
@@ -184,9 +209,9 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
     return run(&f, workspace, workspace_size);
 }
 
-fm_status fm_network_evaluate(const fm_network *network, const void *parameters, const fm_matrix *x,
-                              const fm_targets *y, void *workspace, size_t workspace_size,
-                              fm_totals *totals)
+fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
+                              const fm_samples *x, const fm_targets *y, void *workspace,
+                              size_t workspace_size, fm_totals *totals)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, y);
     if (status) {

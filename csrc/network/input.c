@@ -6,12 +6,43 @@
 /* Samples that are looked at to learn how many zeros there are. */
 enum { LOOK_AT = 64 };
 
-void fm_gather_row(const fm_kernels *kernels, const fm_matrix *x, size_t index, void *to)
+void fm_gather_row(const fm_kernels *kernels, const fm_samples *x, size_t index, void *to)
 {
-    kernels->convert[x->dtype](x->cols, fm_row(x, index, fm_dtype_size(x->dtype)), to);
+    kernels->convert[x->dtype](x->cols, fm_sample(x, index), to);
 }
 
-fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_matrix *x, void *row,
+size_t fm_longest_row(const fm_samples *x)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < x->rows; i++) {
+        const int64_t length = x->starts[i + 1] - x->starts[i];
+        longest = length > longest ? length : longest;
+    }
+    return (size_t)longest;
+}
+
+void fm_collect_row(const fm_kernels *kernels, const fm_sparse_row *row, uint32_t sample,
+                    fm_range inputs, size_t *count, fm_entries *entries)
+{
+    const size_t item = kernels->itemsize;
+    for (size_t p = 0; p < row->count; p++) {
+        const uint32_t feature = row->index[p];
+        if (feature < inputs.begin || feature >= inputs.end) {
+            continue;
+        }
+        const size_t entry = (*count)++;
+        if (!entries->head[feature]) {
+            entries->features[entries->n_features++] = feature;
+        }
+        entries->next[entry] = entries->head[feature];
+        entries->sample[entry] = sample;
+        memcpy(fm_at(entries->value, (ptrdiff_t)entry, item), fm_at(row->value, (ptrdiff_t)p, item),
+               item);
+        entries->head[feature] = (uint32_t)entry + 1;
+    }
+}
+
+fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_samples *x, void *row,
                             const fm_scratch *scratch)
 {
     const size_t n = x->cols, rows = fm_min(x->rows, LOOK_AT);

@@ -10,6 +10,17 @@ typedef struct layer layer;
  * inputs' values of those samples then stay cached. */
 enum { FM_GRADIENT_SAMPLES = 512, FM_GRADIENT_INPUTS = 64 };
 
+/* The elements of a batch of sparse samples by feature: a list of samples for each, ascending. */
+typedef struct {
+    uint32_t *head;          /* per input: 1 + its first entry, or 0 */
+    uint32_t *next, *sample; /* per entry: 1 + the feature's next entry, or 0; row of the batch */
+    void *value;             /* per entry */
+    uint32_t *features;      /* those that have entries */
+    size_t n_features;
+    uint32_t *samples; /* one feature's samples and values */
+    void *values;
+} fm_entries;
+
 /* A thread's scratch. */
 typedef struct {
     void *sums;  /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
@@ -19,6 +30,7 @@ typedef struct {
     void *value[2]; /* in_stride + FM_ALIGNMENT elements each, as index */
     uint32_t *marks, *list;
     size_t marks_stride;
+    fm_entries *entries; /* of sparse samples only */
 } fm_scratch;
 
 /* Columns of a layer's parameters, or of their gradient: `outputs` of them, from the first column
@@ -38,6 +50,10 @@ typedef struct {
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
+    /* Columns of y for `rows` sparse rows. */
+    void (*forward_sparse)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
+                           size_t rows, const fm_sparse_row *x, void *y, ptrdiff_t y_row,
+                           fm_activation activation);
     /* Columns of dx from dy, the gradient of the pre-activation; dx points at the first. Where
      * there is no transposed copy of the weights, NULL, panels of it are made in scratch. */
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *parameters,
@@ -49,6 +65,11 @@ typedef struct {
     void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
                      const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
                      fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip);
+    /* The same for sparse samples, whose entries are used up; inputs are those that the entries
+     * were collected for. */
+    void (*gradient_sparse)(const layer *l, const fm_kernels *kernels, size_t rows,
+                            fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
+                            fm_columns target, fm_range inputs, fm_range biases);
     /* The transposed copy of the weights of these inputs, after they have changed. */
     void (*transpose)(const layer *l, const fm_kernels *kernels, const void *parameters,
                       void *transposed, fm_range inputs);
@@ -85,7 +106,7 @@ static inline fm_columns fm_columns_of(const fm_network *network, const layer *l
 }
 
 /* FM_OK if parameters, x and y fit the network. y may be NULL. */
-fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_matrix *x,
+fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
                              const fm_targets *y);
 
 /* The first layer's view of its input: which share is not zero, and of the groups of features that
@@ -98,12 +119,25 @@ typedef struct {
  * the lists cost. */
 #define FM_DENSE_ENOUGH 0.5
 
-/* Look at some of x's rows; row (in_stride) and scratch, marks for one word a group included, are
- * written over. marks may be NULL, and groups is then not told. */
-fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_matrix *x, void *row,
+/* Look at some of x's rows, which are dense; row (in_stride) and scratch, marks for one word a
+ * group included, are written over. marks may be NULL, and groups is then not told. */
+fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_samples *x, void *row,
                             const fm_scratch *scratch);
 
-/* Write row `index` of x into `to` as the network's dtype. */
-void fm_gather_row(const fm_kernels *kernels, const fm_matrix *x, size_t index, void *to);
+/* Write dense row `index` of x into `to` as the network's dtype. */
+void fm_gather_row(const fm_kernels *kernels, const fm_samples *x, size_t index, void *to);
+
+/* Row `index` of dense samples. */
+static inline const void *fm_sample(const fm_samples *x, size_t index)
+{
+    return fm_at(x->data, (ptrdiff_t)index * x->stride, fm_dtype_size(x->dtype));
+}
+
+/* Elements of the longest row of sparse samples. */
+size_t fm_longest_row(const fm_samples *x);
+/* Add the elements of a sparse row, row `sample` of the batch, that lie within some of the inputs.
+ * The rows of a batch come last first. */
+void fm_collect_row(const fm_kernels *kernels, const fm_sparse_row *row, uint32_t sample,
+                    fm_range inputs, size_t *count, fm_entries *entries);
 
 #endif

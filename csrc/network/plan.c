@@ -92,7 +92,7 @@ fm_status fm_network_layout(const fm_network *network, size_t index, fm_layer_la
     return FM_OK;
 }
 
-fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_matrix *x,
+fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
                              const fm_targets *y)
 {
     const layer *last = &network->layers[network->n_layers - 1];

@@ -21,7 +21,7 @@ static inline __attribute__((always_inline)) void prefetch_sample(const fm_step 
         return;
     }
     const size_t size = fm_dtype_size(step->x->dtype);
-    const char *from = fm_row(step->x, sample_of(step, batch, row), size);
+    const char *from = fm_sample(step->x, sample_of(step, batch, row));
     for (size_t i = 0; i < step->x->cols * size; i += FM_ALIGNMENT) {
         __builtin_prefetch(from + i, 0, 2);
     }
@@ -118,6 +118,29 @@ void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
     }
 }
 
+/* Pass sparse rows through columns of the first layer, in pairs, as the kernel runs two side by
+ * side. */
+static void first_layer_sparse(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                               fm_range columns)
+{
+    const layer *l = &step->network->layers[0];
+    const ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
+    const fm_columns parameters = first_parameters(step, part, columns);
+    for (size_t i = rows.begin; i < rows.end; i += 2) {
+        const size_t count = fm_min(2, rows.end - i);
+        fm_sparse_row x[2];
+        for (size_t r = 0; r < count; r++) {
+            x[r] = fm_sparse_row_of(step->kernels, step->x, sample_of(step, batch, i + r),
+                                    step->scratch[part].value[r]);
+        }
+        const ptrdiff_t corner = (ptrdiff_t)i * y_row + (ptrdiff_t)columns.begin;
+        l->type->forward_sparse(
+            l, step->kernels, parameters, count, x,
+            fm_at(step->first_output[batch.number % 2], corner, step->network->itemsize), y_row,
+            activation_of(step->network, 0));
+    }
+}
+
 /* Gather rows and pass them through columns of the first layer. */
 static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
                         fm_range columns)
@@ -128,6 +151,10 @@ static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_ran
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
     void *x = input_of(step, part);
+    if (step->x->starts) {
+        first_layer_sparse(step, batch, part, rows, columns);
+        return;
+    }
     for (size_t i = rows.begin; i < rows.end; i++) {
         prefetch_sample(step, batch, i + batch.count);
         fm_gather_row(step->kernels, step->x, sample_of(step, batch, i),
@@ -290,6 +317,28 @@ static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part
     return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
 }
 
+/* The gradient of the first layer for inputs and for columns, those of dy and of the target. */
+static void first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
+                           size_t part, const void *x, const void *dy, fm_columns target,
+                           fm_range inputs, fm_range biases)
+{
+    const layer *l = &step->network->layers[0];
+    fm_scratch *scratch = &step->scratch[part];
+    if (!step->x->starts) {
+        l->type->gradient(l, step->kernels, batch.count, x, dy, mode, alpha, target, inputs, biases,
+                          scratch, step->skip_gradient);
+        return;
+    }
+    size_t entries = 0;
+    for (size_t i = batch.count; i-- > 0;) {
+        const fm_sparse_row row = fm_sparse_row_of(step->kernels, step->x,
+                                                   sample_of(step, batch, i), scratch->value[0]);
+        fm_collect_row(step->kernels, &row, (uint32_t)i, inputs, &entries, scratch->entries);
+    }
+    l->type->gradient_sparse(l, step->kernels, batch.count, scratch->entries, dy, mode, alpha,
+                             target, inputs, biases);
+}
+
 /* The first layer's share: all inputs of this thread's columns. */
 static void gradient_by_columns(const fm_step *step, fm_batch batch, fm_gemm_mode mode,
                                 double alpha, void *target, size_t part, size_t parts)
@@ -303,9 +352,8 @@ static void gradient_by_columns(const fm_step *step, fm_batch batch, fm_gemm_mod
     if (target == step->parameters) {
         to = first_parameters(step, part, columns);
     }
-    l->type->gradient(l, step->kernels, batch.count, input_of(step, part),
-                      fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), mode, alpha, to,
-                      inputs, biases, &step->scratch[part], step->skip_gradient);
+    first_gradient(step, batch, mode, alpha, part, input_of(step, part),
+                   fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), to, inputs, biases);
 }
 
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
@@ -318,16 +366,20 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
     }
     for (size_t i = step->split.by_columns ? 1 : 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
-        const fm_range all = {0, l->out_stride};
+        const fm_range all = {0, l->out_stride}, inputs = share_of_inputs(step, l, part, parts);
         const fm_range biases = step->split.replicated
                                     ? all
                                     : share_of_width(step, l->out_stride, part, parts);
         const void *to = target == step->parameters ? rest->parameters : target;
-        l->type->gradient(l, step->kernels, batch.count,
-                          i ? output_of(step, rest, batch, i - 1) : step->input, rest->deltas[i],
-                          mode, alpha, fm_columns_of(net, l, to, all),
-                          share_of_inputs(step, l, part, parts), biases, &step->scratch[part],
-                          i == 0 && step->skip_gradient);
+        const fm_columns columns = fm_columns_of(net, l, to, all);
+        if (i == 0) {
+            first_gradient(step, batch, mode, alpha, part, step->input, rest->deltas[0], columns,
+                           inputs, biases);
+        } else {
+            l->type->gradient(l, step->kernels, batch.count, output_of(step, rest, batch, i - 1),
+                              rest->deltas[i], mode, alpha, columns, inputs, biases,
+                              &step->scratch[part], 0);
+        }
     }
 }
 

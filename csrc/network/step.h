@@ -26,7 +26,7 @@ typedef struct {
     const fm_network *network;
     const fm_kernels *kernels;
     const void *parameters;
-    const fm_matrix *x;
+    const fm_samples *x;
     const fm_targets *y;
     const size_t *order; /* of the samples; NULL: as they stand */
     fm_split split;
@@ -40,11 +40,11 @@ typedef struct {
     fm_rest *rests;        /* one, or if replicated one for each thread */
 } fm_step;
 
-/* Lay out the buffers of steps of up to batch_size of n_samples samples, split as step->split says,
- * and room for n_samples indices, from `base` on; base may be NULL to learn the size. Returns the
+/* Lay out the buffers of steps of up to batch_size of the samples, split as step->split says, and
+ * room for as many indices, from `base` on; base may be NULL to learn the size. Returns the
  * bytes taken, SIZE_MAX if too many. */
-size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size, void *base,
-                       fm_step *step, size_t **order);
+size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t batch_size,
+                       void *base, fm_step *step, size_t **order);
 /* Choose whether to skip zeros by looking at some of the samples. */
 void fm_step_look_at_zeros(fm_step *step);
 

@@ -20,20 +20,52 @@ static void *take(cursor *c, size_t count, size_t size)
     return piece;
 }
 
-static void take_scratch(cursor *c, const fm_network *network, size_t batch, int panel,
-                         fm_scratch *scratch)
+/* Entries of sparse samples in a batch, at most; they are counted in 32 bits. */
+static size_t most_entries(const fm_samples *x, size_t batch)
+{
+    const size_t longest = fm_longest_row(x);
+    return longest && batch > UINT32_MAX / 2 / longest ? SIZE_MAX : longest * batch;
+}
+
+static fm_entries *take_entries(cursor *c, const fm_network *network, const fm_samples *x,
+                                size_t batch)
+{
+    const size_t inputs = network->layers[0].inputs, item = network->itemsize;
+    const size_t most = most_entries(x, batch);
+    fm_entries *entries = take(c, 1, sizeof *entries);
+    fm_entries e = {0};
+    e.head = take(c, inputs, sizeof(uint32_t));
+    e.next = take(c, most, sizeof(uint32_t));
+    e.sample = take(c, most, sizeof(uint32_t));
+    e.value = take(c, most, item);
+    e.features = take(c, fm_min(most, inputs), sizeof(uint32_t));
+    e.samples = take(c, batch, sizeof(uint32_t));
+    e.values = take(c, batch, item);
+    if (c->base) {
+        memset(e.head, 0, inputs * sizeof(uint32_t));
+        *entries = e;
+    }
+    return entries;
+}
+
+static void take_scratch(cursor *c, const fm_network *network, const fm_samples *x, size_t batch,
+                         int panel, fm_scratch *scratch)
 {
     const fm_kernels *kernels = fm_kernels_for(network->dtype);
     const layer *l = &network->layers[0];
     const size_t room = l->in_stride + FM_ALIGNMENT, words = (batch + 31) / 32;
     fm_scratch s = {0};
     for (int i = 0; i < 2; i++) {
-        s.index[i] = take(c, room, sizeof(uint32_t));
+        s.index[i] = x->starts ? NULL : take(c, room, sizeof(uint32_t));
         s.value[i] = take(c, room, network->itemsize);
     }
-    s.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
-    s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
-    s.list = take(c, 32 * words, sizeof(uint32_t));
+    if (x->starts) {
+        s.entries = take_entries(c, network, x, batch);
+    } else {
+        s.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
+        s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
+        s.list = take(c, 32 * words, sizeof(uint32_t));
+    }
     if (batch > FM_GRADIENT_SAMPLES) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
@@ -79,21 +111,24 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, fm_
     return rest;
 }
 
-size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch_size, void *base,
-                       fm_step *step, size_t **order)
+size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t batch_size,
+                       void *base, fm_step *step, size_t **order)
 {
     const size_t threads = step->split.threads;
     const size_t item = network->itemsize;
-    const size_t batch = fm_min(batch_size, n_samples);
+    const size_t batch = fm_min(batch_size, x->rows);
     const layer *first = &network->layers[0];
     cursor c = {base, 0};
-    *order = take(&c, n_samples, sizeof **order);
+    *order = take(&c, x->rows, sizeof **order);
     step->input_size = step->split.by_columns ? batch * first->in_stride : 0;
-    step->input = take(&c, batch, (step->split.by_columns ? threads : 1) * first->in_stride * item);
+    if (!x->starts) {
+        const size_t copies = step->split.by_columns ? threads : 1;
+        step->input = take(&c, batch, copies * first->in_stride * item);
+    }
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
     for (size_t i = 0; i < threads; i++) {
-        take_scratch(&c, network, batch, step->split.by_layers, base ? &step->scratch[i] : NULL);
+        take_scratch(&c, network, x, batch, step->split.by_layers, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
         void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
                                              : NULL;
@@ -117,6 +152,9 @@ size_t fm_step_lay_out(const fm_network *network, size_t n_samples, size_t batch
 
 void fm_step_look_at_zeros(fm_step *step)
 {
+    if (step->x->starts) {
+        return;
+    }
     const fm_density density = fm_look_at_zeros(step->kernels, step->x, step->input,
                                                 &step->scratch[0]);
     step->skip_forward = density.elements < FM_DENSE_ENOUGH;

@@ -34,6 +34,48 @@ fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b
     return fm_activate(activation, out, out);
 }
 
+typedef struct {
+    const fm_kernels *kernels;
+    const fm_samples *x;
+    const fm_matrix *w, *out;
+    const void *b;
+    int relu;
+} sparse_forward;
+
+static void sparse_forward_part(void *context, size_t part, size_t parts)
+{
+    const sparse_forward *f = context;
+    const size_t item = f->kernels->itemsize;
+    const fm_range rows = fm_share(f->x->rows, 1, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i++) {
+        const fm_sparse_row row = fm_sparse_row_of(f->kernels, f->x, i, NULL);
+        f->kernels->sparse_rows(1, f->w->cols, &row, f->w->data, f->w->stride, f->b, f->relu,
+                                fm_row(f->out, i, item), f->out->stride);
+    }
+}
+
+fm_status fm_dense_forward_sparse(const fm_samples *x, const fm_matrix *w, const void *b,
+                                  fm_activation activation, const fm_matrix *out)
+{
+    if (!fm_is_real(x->dtype) || w->dtype != x->dtype || out->dtype != x->dtype) {
+        return FM_ERROR_DTYPE;
+    }
+    if (!x->starts || w->rows != x->cols || out->rows != x->rows || out->cols != w->cols ||
+        !fm_is_writable(out)) {
+        return FM_ERROR_SHAPE;
+    }
+    if (activation < 0 || activation >= FM_ACTIVATIONS) {
+        return FM_ERROR_VALUE;
+    }
+    sparse_forward f = {fm_kernels_for(x->dtype), x, w, out, b, activation == FM_RELU};
+    const double operations = 2.0 * (double)(x->starts[x->rows] - x->starts[0]) * (double)w->cols;
+    fm_in_parallel(fm_threads_for(f.kernels->lanes, operations), sparse_forward_part, &f);
+    if (activation == FM_IDENTITY || activation == FM_RELU) {
+        return FM_OK;
+    }
+    return fm_activate(activation, out, out);
+}
+
 fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_matrix *w,
                             const fm_matrix *dx, const fm_matrix *dw, void *db)
 {

@@ -26,6 +26,26 @@ static inline void *fm_row(const fm_matrix *x, size_t row, size_t itemsize)
     return fm_at(x->data, (ptrdiff_t)row * x->stride, itemsize);
 }
 
+static inline size_t fm_dtype_size(fm_dtype dtype)
+{
+    return dtype == FM_UINT8 ? 1 : dtype == FM_FLOAT32 ? sizeof(float) : sizeof(double);
+}
+
+/* A row of compressed sparse samples; `converted` has room for its values in the kernels' dtype if
+ * theirs is another. */
+static inline fm_sparse_row fm_sparse_row_of(const fm_kernels *kernels, const fm_samples *x,
+                                             size_t index, void *converted)
+{
+    const int64_t begin = x->starts[index];
+    const size_t count = (size_t)(x->starts[index + 1] - begin);
+    const void *values = fm_at(x->data, (ptrdiff_t)begin, fm_dtype_size(x->dtype));
+    if (fm_dtype_size(x->dtype) != kernels->itemsize) {
+        kernels->convert[x->dtype](count, values, converted);
+        values = converted;
+    }
+    return (fm_sparse_row){count, (const uint32_t *)x->columns + begin, values};
+}
+
 typedef struct {
     size_t begin, end;
 } fm_range;
@@ -36,11 +56,6 @@ static inline fm_range fm_share(size_t total, size_t unit, size_t part, size_t p
     const size_t units = (total + unit - 1) / unit;
     return (fm_range){fm_min(units * part / parts * unit, total),
                       fm_min(units * (part + 1) / parts * unit, total)};
-}
-
-static inline size_t fm_dtype_size(fm_dtype dtype)
-{
-    return dtype == FM_UINT8 ? 1 : dtype == FM_FLOAT32 ? sizeof(float) : sizeof(double);
 }
 
 static inline int fm_is_real(fm_dtype dtype)

@@ -1,6 +1,6 @@
 # The declarations of csrc/include/fastmlp.h that _core calls.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "fastmlp.h" nogil:
@@ -33,6 +33,14 @@ cdef extern from "fastmlp.h" nogil:
         size_t cols
         ptrdiff_t stride
         fm_dtype dtype
+    ctypedef struct fm_samples:
+        const void *data
+        size_t rows, cols
+        ptrdiff_t stride
+        const int64_t *starts
+        const int32_t *columns
+        fm_dtype dtype
+
     ctypedef struct fm_targets:
         const int64_t *indices
         const fm_matrix *values
@@ -53,6 +61,8 @@ cdef extern from "fastmlp.h" nogil:
                         const fm_matrix *out)
     fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b,
                                fm_activation activation, const fm_matrix *out)
+    fm_status fm_dense_forward_sparse(const fm_samples *x, const fm_matrix *w, const void *b,
+                                      fm_activation activation, const fm_matrix *out)
     fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_matrix *w,
                                 const fm_matrix *dx, const fm_matrix *dw, void *db)
     fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_matrix *out)
@@ -80,7 +90,7 @@ cdef extern from "fastmlp.h" nogil:
     void fm_network_free(fm_network *network)
     size_t fm_network_parameters(const fm_network *network)
     fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_layout *layout)
-    size_t fm_network_training_workspace(const fm_network *network, size_t n_samples,
+    size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                          size_t batch_size, int threads)
     size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
 
@@ -100,16 +110,16 @@ cdef extern from "fastmlp.h" nogil:
         void *progress_context
         double poll_seconds
     fm_status fm_network_train_epoch(const fm_network *network, void *parameters,
-                                     const fm_matrix *x, const fm_targets *y,
+                                     const fm_samples *x, const fm_targets *y,
                                      const fm_training *options, void *workspace,
                                      size_t workspace_size, fm_totals *totals)
     fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                                  const fm_matrix *x, const fm_targets *y, int threads,
+                                  const fm_samples *x, const fm_targets *y, int threads,
                                   void *gradient,
                                   void *workspace, size_t workspace_size, fm_totals *totals)
     fm_status fm_network_predict(const fm_network *network, const void *parameters,
-                                 const fm_matrix *x, int logits, const fm_matrix *out,
+                                 const fm_samples *x, int logits, const fm_matrix *out,
                                  void *workspace, size_t workspace_size)
     fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                                  const fm_matrix *x, const fm_targets *y, void *workspace,
+                                  const fm_samples *x, const fm_targets *y, void *workspace,
                                   size_t workspace_size, fm_totals *totals)

@@ -8,7 +8,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from posix.stdlib cimport posix_memalign
 
@@ -78,6 +78,40 @@ cdef const int64_t *indices(object array, size_t *count) except? NULL:
     if not fits:
         raise TypeError("a contiguous array of int64 expected")
     return data
+
+
+cdef const int32_t *columns_of(object array) except? NULL:
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    cdef const int32_t *data = <const int32_t *>buffer.buf
+    cdef bint fits = (
+        buffer.ndim == 1 and buffer.itemsize == 4 and buffer.format[0] == c"i"
+        and (buffer.shape[0] < 2 or buffer.strides[0] == 4)
+    )
+    PyBuffer_Release(&buffer)
+    if not fits:
+        raise TypeError("a contiguous array of int32 expected")
+    return data
+
+
+# A matrix, or CSR rows, see sparse.py.
+cdef fm_samples as_samples(object x) except *:
+    cdef fm_samples samples
+    cdef fm_matrix m
+    cdef size_t count
+    if isinstance(x, ndarray):
+        m = view(x)
+        samples.rows, samples.cols, samples.stride = m.rows, m.cols, m.stride
+        samples.starts = NULL
+        samples.columns = NULL
+    else:
+        m = view(x.values)
+        samples.rows, samples.cols = x.shape
+        samples.stride = 0
+        samples.starts = indices(x.starts, &count)
+        samples.columns = columns_of(x.columns)
+    samples.data, samples.dtype = m.data, m.dtype
+    return samples
 
 
 # `values` is where a matrix of targets is kept for as long as the targets are used.
@@ -202,6 +236,19 @@ def dense_forward(x, w, b, int activation, out):
     check(status)
 
 
+def dense_forward_sparse(x, w, b, int activation, out):
+    cdef fm_samples mx = as_samples(x)
+    cdef fm_matrix mw = view(w), mb, mo = view(out, True)
+    cdef void *bias = NULL
+    cdef fm_status status
+    if b is not None:
+        mb = view(b)
+        bias = mb.data
+    with nogil:
+        status = fm_dense_forward_sparse(&mx, &mw, bias, <fm_activation>activation, &mo)
+    check(status)
+
+
 def dense_backward(dy, x, w, dx, dw, db):
     cdef fm_matrix mdy = view(dy), mx = view(x), mw = view(w)
     cdef fm_matrix mdx = view(dx, True), mdw = view(dw, True), mdb = view(db, True)
@@ -320,8 +367,9 @@ cdef class Network:
         check(fm_network_layout(self.plan, layer, &layout))
         return layout.weight, layout.weight_stride, layout.bias
 
-    def training_workspace(self, size_t n_samples, size_t batch_size, int threads):
-        return fm_network_training_workspace(self.plan, n_samples, batch_size, threads)
+    def training_workspace(self, x, size_t batch_size, int threads):
+        cdef fm_samples mx = as_samples(x)
+        return fm_network_training_workspace(self.plan, &mx, batch_size, threads)
 
     def train_epoch(self, parameters, x, y, size_t batch_size, int threads, double lr, bint shuffle,
                     uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
@@ -329,7 +377,8 @@ cdef class Network:
 
         What `progress` raises is raised.
         """
-        cdef fm_matrix mp = view(parameters, True), mx = view(x), values
+        cdef fm_samples mx = as_samples(x)
+        cdef fm_matrix mp = view(parameters, True), values
         cdef fm_matrix mw = view(workspace, True)
         cdef fm_targets my = as_targets(y, &values)
         cdef fm_totals totals
@@ -358,7 +407,8 @@ cdef class Network:
 
     def gradient(self, parameters, x, y, int threads, gradient, workspace):
         """Fill `gradient` and return loss sum, hits, samples."""
-        cdef fm_matrix mp = view(parameters), mx = view(x), mg = view(gradient, True), values
+        cdef fm_samples mx = as_samples(x)
+        cdef fm_matrix mp = view(parameters), mg = view(gradient, True), values
         cdef fm_matrix mw = view(workspace, True)
         cdef fm_targets my = as_targets(y, &values)
         cdef fm_totals totals
@@ -372,7 +422,8 @@ cdef class Network:
 
     # Every prediction has a workspace of its own, so that threads can share a network.
     def predict(self, parameters, x, bint logits, out):
-        cdef fm_matrix mp = view(parameters), mx = view(x), mo = view(out, True)
+        cdef fm_samples mx = as_samples(x)
+        cdef fm_matrix mp = view(parameters), mo = view(out, True)
         cdef fm_status status
         cdef size_t size
         cdef void *workspace
@@ -385,7 +436,8 @@ cdef class Network:
 
     def evaluate(self, parameters, x, y):
         """Return loss sum, hits, samples."""
-        cdef fm_matrix mp = view(parameters), mx = view(x), values
+        cdef fm_samples mx = as_samples(x)
+        cdef fm_matrix mp = view(parameters), values
         cdef fm_targets my = as_targets(y, &values)
         cdef fm_totals totals
         cdef fm_status status

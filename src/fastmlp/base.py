@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from . import checks
 from .callbacks import Callback, Progress
+from .checks import Features
 from .errors import DivergenceError, NotFiniteError
 from .history import History
 from .initializers import check_init, initial_weights
+from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
 Report = Callable[[float, int, int], Progress]
@@ -199,8 +201,9 @@ class MLP(ABC):
         ----------
         X
             (n, n_inputs) finite numbers. uint8 is scaled by 1/255 batch by batch; float32 and
-            float64 are used as they are, other dtypes are cast to the network's. Nullable columns
-            of pandas may have nothing missing.
+            float64 are used as they are, other dtypes are cast to the network's. A sparse matrix of
+            SciPy's is read as CSR and never made dense. Nullable columns of pandas may have
+            nothing missing.
         y
             Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
             (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values. The last two
@@ -240,7 +243,7 @@ class MLP(ABC):
         """
         if not all(buffer.flags.writeable for buffer in self._buffers()):
             raise RuntimeError("the parameters are read-only, as within on_progress")
-        X, y = self._check_data(X, y, "X", "y")
+        samples, targets = self._check_data(X, y, "X", "y")
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
         lr = checks.check_learning_rate(lr)
@@ -252,11 +255,12 @@ class MLP(ABC):
         hooks = checks.check_callbacks(callbacks)
 
         net: Any = self
-        n_samples = len(X)
+        n_samples = len(samples)
         before = self._state()
         history = self.history = History()
-        self.trained_on = X.dtype.name
+        self.trained_on = samples.dtype.name
         with ExitStack() as at_end:
+            at_end.callback(self._end_fit)
             for hook in hooks:
                 hook.on_fit_begin(net, epochs, n_samples)
                 at_end.callback(hook.on_fit_end, net, history)
@@ -264,7 +268,9 @@ class MLP(ABC):
                 began = time.perf_counter()
                 report = self._reporter(hooks, epoch, epochs, n_samples, began)
                 try:
-                    loss_sum, hits = self._train_epoch(X, y, batch_size, lr, shuffle, report)
+                    loss_sum, hits = self._train_epoch(
+                        samples, targets, batch_size, lr, shuffle, report
+                    )
                     if not all(self._is_finite(p) for p in self._buffers()):
                         raise NotFiniteError("a weight is not finite")
                 except NotFiniteError as error:
@@ -304,8 +310,7 @@ class MLP(ABC):
         weight_gradients, bias_gradients : list of ndarray
             Shaped as `weights` and `biases`.
         """
-        X, y = self._check_data(X, y, "X", "y")
-        return self._gradients(X, y)
+        return self._gradients(*self._check_data(X, y, "X", "y"))
 
     def _reporter(
         self, hooks: Sequence[Callback], epoch: int, epochs: int, n_samples: int, began: float
@@ -384,11 +389,11 @@ class MLP(ABC):
             (n,) with one output, else (n, n_outputs). Regression: the outputs in the network's
             dtype, shaped likewise.
         """
-        X = self._check_features(X, "X")
+        samples = self._check_features(X, "X")
         if self.activations[-1] == "softmax":
             # Probabilities of different logits can round to one value.
-            return np.asarray(self._output(X, logits=True).argmax(axis=1), dtype=np.int64)
-        output = self._output(X)
+            return np.asarray(self._output(samples, logits=True).argmax(axis=1), dtype=np.int64)
+        output = self._output(samples)
         answer = output if self._regression else (output > 0.5).astype(np.int64)
         return answer.reshape(-1) if self.n_outputs == 1 else answer
 
@@ -404,7 +409,7 @@ class MLP(ABC):
         """Return the accuracy, or for regression networks the coefficient of determination."""
         return self.evaluate(X, y)["r2" if self._regression else "accuracy"]
 
-    def _evaluate(self, X: Array, y: Array) -> dict[str, float]:
+    def _evaluate(self, X: Features, y: Array) -> dict[str, float]:
         if self._regression:
             output = self._output(X)
             loss = float(np.square(output - y, dtype=np.float64).mean())
@@ -416,15 +421,16 @@ class MLP(ABC):
     def _regression(self) -> bool:
         return self.activations[-1] not in CLASSIFIERS
 
-    def _check_features(self, X: npt.ArrayLike, name: str) -> Array:
+    def _check_features(self, X: npt.ArrayLike, name: str) -> Features:
         features = checks.check_features(X, self.n_inputs, self.dtype, name)
-        if not self._is_finite(features):
+        values = features.values if isinstance(features, SparseRows) else features
+        if not self._is_finite(values):
             checks.check_finite(features, name, self.dtype)
         return features
 
     def _check_data(
         self, X: npt.ArrayLike, y: npt.ArrayLike, X_name: str, y_name: str
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Features, Array]:
         features = self._check_features(X, X_name)
         targets = checks.check_targets(
             y, len(features), self.n_outputs, self.activations[-1], self.dtype, y_name
@@ -446,7 +452,7 @@ class MLP(ABC):
 
     @abstractmethod
     def _train_epoch(
-        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
+        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
     ) -> tuple[float, int]:
         """Train on every sample once; return the sum of the losses and the hits met on the way.
 
@@ -454,19 +460,22 @@ class MLP(ABC):
         the epoch with NotFiniteError.
         """
 
+    def _end_fit(self) -> None:  # noqa: B027  not every subclass has something to give back
+        """Give back what the epochs of a fit have shared."""
+
     @abstractmethod
-    def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
         """Return the loss and its gradients for the weights and the biases."""
 
     @abstractmethod
-    def _output(self, X: Array, logits: bool = False) -> Array:
+    def _output(self, X: Features, logits: bool = False) -> Array:
         """Return the network's output, (n, n_outputs).
 
         With `logits`, a softmax or sigmoid output is left without its activation.
         """
 
     @abstractmethod
-    def _measure(self, X: Array, y: Array) -> tuple[float, int]:
+    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
         """Return the mean loss and the hits over the samples."""
 
     @abstractmethod

@@ -11,6 +11,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .callbacks import Callback
+from .sparse import SparseRows, from_scipy, is_sparse
 
 Array = npt.NDArray[Any]
+Features = Array | SparseRows
+"""Samples as the networks take them."""
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 HIDDEN_ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
@@ -240,7 +244,9 @@ def _from_nullable(value: Any, objects: Array, name: str) -> Array:
     )
 
 
-def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: str = "X") -> Array:
+def check_features(
+    X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: str = "X"
+) -> Features:
     """Return the samples as a matrix that a row-wise reader can use.
 
     Values are not looked at; see `check_finite`.
@@ -248,7 +254,7 @@ def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: 
     Parameters
     ----------
     X
-        (n, n_inputs) real numbers, n >= 1.
+        (n, n_inputs) real numbers, n >= 1; or a sparse matrix of SciPy's.
     n_inputs
         Width of the network's input.
     dtype
@@ -259,7 +265,11 @@ def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: 
     ndarray
         (n, n_inputs) of float32, float64 or uint8 in native byte order, aligned, with elements of
         a row adjacent and rows at least n_inputs elements apart. It is X itself where X is so.
+    SparseRows
+        For a sparse matrix, with values of the same dtypes.
     """
+    if is_sparse(X):
+        return _check_sparse(from_scipy(X, name), n_inputs, dtype, name)
     array = check_numeric(X, name)
     if array.ndim != 2:
         hint = {
@@ -269,11 +279,8 @@ def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: 
         raise ValueError(
             f"{name} must have 2 dimensions, (samples, features), its shape is {array.shape}{hint}"
         )
-    n_samples, n_columns = array.shape
-    if n_columns != n_inputs:
-        raise ValueError(f"{name} has {n_columns} columns, the network takes {n_inputs}")
-    if n_samples == 0:
-        raise ValueError(f"{name} is empty: at least one row is needed")
+    n_columns = array.shape[1]
+    _check_size(array.shape, n_inputs, name)
     if array.dtype not in FEATURE_DTYPES:
         with np.errstate(over="ignore"):
             return array.astype(dtype, order="C")
@@ -288,7 +295,25 @@ def check_features(X: npt.ArrayLike, n_inputs: int, dtype: np.dtype[Any], name: 
     return array if usable else np.array(array, order="C")
 
 
-def check_finite(X: Array, name: str = "X", dtype: np.dtype[Any] | None = None) -> None:
+def _check_size(shape: tuple[int, ...], n_inputs: int, name: str) -> None:
+    """Refuse samples of another width than the network's input, or none."""
+    if shape[1] != n_inputs:
+        raise ValueError(f"{name} has {shape[1]} columns, the network takes {n_inputs}")
+    if shape[0] == 0:
+        raise ValueError(f"{name} is empty: at least one row is needed")
+
+
+def _check_sparse(rows: SparseRows, n_inputs: int, dtype: np.dtype[Any], name: str) -> SparseRows:
+    """Return sparse samples with values of a dtype that the engine takes."""
+    _check_size(rows.shape, n_inputs, name)
+    values = check_numeric(rows.values, name)
+    if values.dtype not in FEATURE_DTYPES:
+        with np.errstate(over="ignore"):
+            values = values.astype(dtype)
+    return replace(rows, values=values)
+
+
+def check_finite(X: Features, name: str = "X", dtype: np.dtype[Any] | None = None) -> None:
     """Raise ValueError naming the first element that is NaN or infinite.
 
     Parameters
@@ -300,6 +325,14 @@ def check_finite(X: Array, name: str = "X", dtype: np.dtype[Any] | None = None) 
     """
     if X.dtype.kind != "f":
         return
+    if isinstance(X, SparseRows):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(X.values if dtype is None else X.values.astype(dtype, copy=False))
+        if not finite.all():
+            element = int(np.argmin(finite))
+            row, column = X.place_of(element)
+            _refuse_value(X.values[element], f"{name}[{row}, {column}]", dtype)
+        return
     rows_per_block = max(1, 2**20 // X.shape[1])
     with np.errstate(over="ignore"):
         for start in range(0, len(X), rows_per_block):
@@ -307,11 +340,15 @@ def check_finite(X: Array, name: str = "X", dtype: np.dtype[Any] | None = None) 
             finite = np.isfinite(block if dtype is None else block.astype(dtype, copy=False))
             if not finite.all():
                 row, column = (int(index) for index in np.argwhere(~finite)[0])
-                value = block[row, column]
-                where = f"{name}[{start + row}, {column}] is {value}"
-                if np.isfinite(value):
-                    raise ValueError(f"{where}: too large for {dtype}")
-                raise ValueError(f"{where}: all values must be finite")
+                where = f"{name}[{start + row}, {column}]"
+                _refuse_value(block[row, column], where, dtype)
+
+
+def _refuse_value(value: Any, where: str, dtype: np.dtype[Any] | None) -> None:
+    """Raise ValueError for a value that is not finite, or not in the dtype."""
+    if np.isfinite(value):
+        raise ValueError(f"{where} is {value}: too large for {dtype}")
+    raise ValueError(f"{where} is {value}: all values must be finite")
 
 
 def check_class_indices(values: Array, n_classes: int, name: str) -> npt.NDArray[np.int64]:
@@ -435,11 +472,16 @@ def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
 # Arrays given to the ops --------------------------------------------------------------------
 
 
+def check_real_dtype(array: Features, name: str) -> None:
+    """Raise TypeError unless the dtype is one that the ops take."""
+    if array.dtype not in FLOAT_DTYPES:
+        raise TypeError(f"{name} must be float32 or float64, its dtype is {array.dtype}")
+
+
 def check_array(value: npt.ArrayLike, name: str, ndim: int | None = None) -> Array:
     """Return a float32 or float64 array with at least one element and, if given, this rank."""
     array = value if type(value) is np.ndarray else check_numeric(value, name)
-    if array.dtype not in FLOAT_DTYPES:
-        raise TypeError(f"{name} must be float32 or float64, its dtype is {array.dtype}")
+    check_real_dtype(array, name)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, its shape is {array.shape}")
     if array.size == 0:
@@ -447,13 +489,13 @@ def check_array(value: npt.ArrayLike, name: str, ndim: int | None = None) -> Arr
     return array
 
 
-def check_same_dtype(array: Array, name: str, other: Array, other_name: str) -> None:
+def check_same_dtype(array: Array, name: str, other: Features, other_name: str) -> None:
     """Raise TypeError unless both arrays have one dtype."""
     if array.dtype != other.dtype:
         raise TypeError(f"{name} is {array.dtype} and {other_name} is {other.dtype}")
 
 
-def check_shape(array: Array, name: str, shape: tuple[int, ...], reason: str) -> None:
+def check_shape(array: Features, name: str, shape: tuple[int, ...], reason: str) -> None:
     """Raise ValueError unless the array has this shape; the reason says where it comes from."""
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, {reason} needs {shape}")

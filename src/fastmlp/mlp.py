@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, base, checks
+from .checks import Features
 from .errors import NotFiniteError
 from .ops import ACTIVATION_CODES
 
@@ -33,6 +34,7 @@ class MLP(base.MLP):
         self._plan = _core.Network(self._double, list(zip(fan_ins, fan_outs, codes, strict=True)))
         self._parameters = aligned_empty(self._plan.n_parameters, self.dtype)
         self._parameters[:] = 0
+        self._workspace: Array | None = None
         self._weights, self._biases = self._views(self._parameters)
 
     def _views(self, buffer: Array) -> tuple[list[Array], list[Array]]:
@@ -51,11 +53,14 @@ class MLP(base.MLP):
         return [self._parameters]
 
     def _train_epoch(
-        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
+        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
     ) -> tuple[float, int]:
         batch_size = min(batch_size, len(X))
         threads = _core.get_num_threads()
-        size = self._plan.training_workspace(len(X), batch_size, threads)
+        size = self._plan.training_workspace(X, batch_size, threads)
+        # The system would clear the pages of a new workspace in every epoch.
+        if self._workspace is None or len(self._workspace) < size:
+            self._workspace = aligned_empty(size, np.uint8)
         loss, hits, finite = self._plan.train_epoch(
             self._parameters,
             X,
@@ -66,7 +71,7 @@ class MLP(base.MLP):
             shuffle,
             self.seed,
             self.epochs_trained,
-            aligned_empty(size, np.uint8),
+            self._workspace,
             report,
             POLL_SECONDS,
         )
@@ -74,21 +79,24 @@ class MLP(base.MLP):
             raise NotFiniteError("the loss is not finite")
         return loss, hits
 
-    def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
+    def _end_fit(self) -> None:
+        self._workspace = None
+
+    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
         threads = _core.get_num_threads()
-        size = self._plan.training_workspace(len(X), len(X), threads)
+        size = self._plan.training_workspace(X, len(X), threads)
         gradient = np.empty_like(self._parameters)
         loss, _, samples = self._plan.gradient(
             self._parameters, X, y, threads, gradient, aligned_empty(size, np.uint8)
         )
         return loss / samples, *self._views(gradient)
 
-    def _output(self, X: Array, logits: bool = False) -> Array:
+    def _output(self, X: Features, logits: bool = False) -> Array:
         output = np.empty((len(X), self.n_outputs), self.dtype)
         self._plan.predict(self._parameters, X, logits, output)
         return output
 
-    def _measure(self, X: Array, y: Array) -> tuple[float, int]:
+    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
         loss, hits, samples = self._plan.evaluate(self._parameters, X, y)
         return loss / samples, hits
 
@@ -98,7 +106,7 @@ class MLP(base.MLP):
     def __getstate__(self) -> dict[str, Any]:
         """Return what copy and pickle keep: everything but the plan and the raw buffers."""
         state = self.__dict__.copy()
-        for name in ("_plan", "_parameters", "_weights", "_biases"):
+        for name in ("_plan", "_parameters", "_weights", "_biases", "_workspace"):
             del state[name]
         weights = [np.ascontiguousarray(w) for w in self._weights]
         return {"attributes": state, "weights": weights, "biases": [b.copy() for b in self._biases]}

@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .checks import (
+    Features,
     check_array,
     check_class_indices,
     check_numeric,
     check_out,
     check_pair,
     check_real,
+    check_real_dtype,
     check_same_dtype,
     check_shape,
     is_same_memory,
 )
+from .sparse import from_scipy, is_sparse
 
 Array = npt.NDArray[Any]
 
@@ -43,15 +46,23 @@ def product(
 
 
 def forward(
-    x: Array, w: Array, b: Array | None, activation: str, out: Array | None
-) -> tuple[Array, Array, Array | None, Array]:
-    """Check x, w, b and out of a dense layer."""
-    x = check_array(x, "x", ndim=2)
+    x: Features, w: Array, b: Array | None, activation: str, out: Array | None
+) -> tuple[Features, Array, Array | None, Array]:
+    """Check x, which may be sparse, w, b and out of a dense layer."""
+    if is_sparse(x):
+        x = from_scipy(x, "x")
+        check_real_dtype(x, "x")
+        if not len(x):
+            raise ValueError(f"x is empty, its shape is {x.shape}")
+        inputs = {"x.data": x.values}
+    else:
+        x = check_array(x, "x", ndim=2)  # type: ignore[arg-type]
+        inputs = {"x": x}
     w = check_array(w, "w", ndim=2)
     check_same_dtype(w, "w", x, "x")
     n_in, n_out = w.shape
     check_shape(x, "x", (x.shape[0], n_in), "w")
-    inputs = {"x": x, "w": w}
+    inputs["w"] = w
     if b is not None:
         b = check_array(b, "b", ndim=1)
         check_same_dtype(b, "b", x, "x")

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, op_arguments
+from .checks import Features
+from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
 
@@ -90,7 +92,7 @@ def matmul(
 
 
 def dense_forward(
-    x: Array,
+    x: Features,
     w: Array,
     b: Array | None = None,
     activation: str = "identity",
@@ -98,13 +100,18 @@ def dense_forward(
 ) -> Array:
     """Return activation(x w + b), shape (n, n_out).
 
+    `x` may be a sparse matrix of SciPy's, which is not made dense.
     `activation` is identity, relu, sigmoid, tanh, softmax or log_softmax. `out` must not overlap
     x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     result = _out_rows(out)
     bias = None if b is None else _flat(b)
-    _core.dense_forward(_rows(x), _rows(w), bias, ACTIVATION_CODES[activation], result)
+    code = ACTIVATION_CODES[activation]
+    if isinstance(x, SparseRows):
+        _core.dense_forward_sparse(x, _rows(w), bias, code, result)
+    else:
+        _core.dense_forward(_rows(x), _rows(w), bias, code, result)
     return _deliver(result, out)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import base
+from ..checks import Features
 from ..errors import NotFiniteError
+from ..sparse import SparseRows
 from . import ops
 
 Array = npt.NDArray[Any]
@@ -80,7 +82,7 @@ class MLP(base.MLP):
         return [*self._weights, *self._biases]
 
     def _train_epoch(
-        self, X: Array, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
+        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
     ) -> tuple[float, int]:
         n_samples = len(X)
         order = epoch_order(n_samples, self.seed, self.epochs_trained) if shuffle else None
@@ -105,19 +107,19 @@ class MLP(base.MLP):
                     ops.sgd_update(b, db, lr)
         return total_loss, total_correct
 
-    def _gradients(self, X: Array, y: Array) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
         outputs = self._forward(self._gather(X, slice(None)))
         loss, dz = self._loss(outputs[-1], y)
         return loss, *self._backward(outputs, dz)
 
-    def _output(self, X: Array, logits: bool = False) -> Array:
+    def _output(self, X: Features, logits: bool = False) -> Array:
         output = self._logits(X)
         name = self.activations[-1]
         if logits or name not in LOGIT_LOSSES:
             return output
         return ops.FORWARDS[name](output, out=output)
 
-    def _measure(self, X: Array, y: Array) -> tuple[float, int]:
+    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
         output = self._logits(X)
         loss, _ = self._loss(output, y)
         return loss, self._hits(output, y)
@@ -126,7 +128,7 @@ class MLP(base.MLP):
         with np.errstate(over="ignore"):
             return bool(np.isfinite(array.astype(self.dtype, copy=False)).all())
 
-    def _logits(self, X: Array) -> Array:
+    def _logits(self, X: Features) -> Array:
         """Return the last layer's output as the loss takes it, computed in blocks of samples."""
         output = np.empty((len(X), self.n_outputs), self.dtype)
         for start in range(0, len(X), PREDICTION_ROWS):
@@ -134,9 +136,9 @@ class MLP(base.MLP):
             output[rows] = self._forward(self._gather(X, rows))[-1]
         return output
 
-    def _gather(self, X: Array, rows: Array | slice) -> Array:
+    def _gather(self, X: Features, rows: Array | slice) -> Array:
         """Return rows of X as the first layer takes them."""
-        batch: Array = X[rows]
+        batch: Array = X.dense(rows) if isinstance(X, SparseRows) else X[rows]
         if batch.dtype == np.uint8:
             batch = np.multiply(batch, self.dtype.type(1 / 255), dtype=self.dtype)
         return batch.astype(self.dtype, copy=False)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import op_arguments
+from ..checks import Features
+from ..sparse import SparseRows
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +42,7 @@ def matmul(
 
 
 def dense_forward(
-    x: Array,
+    x: Features,
     w: Array,
     b: Array | None = None,
     activation: str = "identity",
@@ -48,11 +50,12 @@ def dense_forward(
 ) -> Array:
     """Return activation(x w + b), shape (n, n_out).
 
+    `x` may be a sparse matrix of SciPy's.
     `activation` is identity, relu, sigmoid, tanh, softmax or log_softmax. `out` must not overlap
     x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
-    np.matmul(x, w, out=out)
+    np.matmul(x.dense(slice(None)) if isinstance(x, SparseRows) else x, w, out=out)
     if b is not None:
         out += b
     return FORWARDS[activation](out, out=out)
