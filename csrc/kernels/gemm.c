@@ -168,7 +168,7 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
 /* Elements of a that fit in a core's cache beside b's panel and c, as a is read again for every
  * panel of columns; and the most rows that share them, for which a block is deep enough that c is
  * not loaded and stored too often. */
-enum { A_ELEMENTS = 192 * 1024 / sizeof(real), A_ROWS = 256 };
+enum { A_ELEMENTS = 224 * 1024 / sizeof(real), A_ROWS = 256 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -179,7 +179,8 @@ static void gemm(const fm_gemm *g)
     const int whole = g->mode == FM_GEMM_ADD_SCALED;
     const size_t m = smaller(g->m, A_ROWS), fit = A_ELEMENTS / (whole ? g->k + 1 : m + 1);
     const size_t rows = whole ? smaller(g->m, fit < MR ? MR : fit - fit % MR) : m;
-    const size_t depth = whole ? g->k : smaller(g->k, fit);
+    const size_t blocks = whole ? 1 : (g->k + fit - 1) / fit;
+    const size_t depth = blocks > 1 ? (g->k + blocks - 1) / blocks : g->k; /* near-equal */
     if (rows == g->m && depth == g->k) {
         rows_of(args_of(g), g->m, g->n);
         return;
