@@ -27,6 +27,7 @@ typedef enum {
     FM_ERROR_VALUE,       /* an argument outside its range */
     FM_ERROR_LABEL,       /* a class index outside [0, classes) */
     FM_ERROR_MEMORY,      /* out of memory, or a workspace that is too small */
+    FM_ERROR_NOT_FINITE,  /* a sample that is not finite, or too large for the network's dtype */
     FM_ERROR_DIVERGED,    /* a training loss that is not finite */
     FM_ERROR_INTERRUPTED, /* the progress function asked to stop */
     FM_ERROR_ISA          /* an instruction set that is unknown or that this machine lacks */
@@ -199,7 +200,9 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
                               const fm_samples *x, const fm_targets *y, int threads, void *gradient,
                               void *workspace, size_t workspace_size, fm_totals *totals);
-/* out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
+/* Samples are looked at for values that are not finite: FM_ERROR_NOT_FINITE leaves outputs in an
+ * undefined state.
+ * out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
  * sigmoid output is left as its pre-activation. Workspace: inference. */
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_samples *x,
                              int logits, const fm_matrix *out, void *workspace,

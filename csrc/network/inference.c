@@ -1,4 +1,7 @@
 /* Prediction and evaluation: blocks of rows pass through all layers while they are in cache. */
+#include <float.h>
+#include <stdatomic.h>
+
 #include "network.h"
 
 /* Rows that pass through the layers together. */
@@ -69,6 +72,7 @@ typedef struct {
     double *losses;
     uint8_t *correct;
     char *buffers; /* of block_bytes for each thread */
+    atomic_int bad_sample;
 } inference;
 
 static void evaluate_rows(const inference *f, size_t first, size_t rows, char *logits,
@@ -100,8 +104,35 @@ static void sparse_layer(const inference *f, const layer *l, fm_columns paramete
     }
 }
 
+/* Whether what the first layer made of rows shows that one of them is not finite, as such a value
+ * makes every sum infinite or NaN. Sums may also overflow, so the rows are looked at themselves. */
+static int has_bad_sample(const inference *f, size_t first, size_t rows, const char *y,
+                          ptrdiff_t y_row)
+{
+    const size_t item = f->kernels->itemsize;
+    const double largest = f->network->dtype == FM_FLOAT32 ? FLT_MAX : DBL_MAX;
+    int suspect = 0;
+    for (size_t i = 0; i < rows; i++) {
+        suspect |= !f->kernels->all_within(1, fm_at(y, (ptrdiff_t)i * y_row, item), largest);
+    }
+    if (!suspect) {
+        return 0;
+    }
+    const fm_kernels *kernels = fm_kernels_for(f->x->dtype);
+    const double limit = f->x->dtype == FM_FLOAT32 ? FLT_MAX : largest;
+    for (size_t i = first; i < first + rows; i++) {
+        const fm_sparse_row row = f->x->starts
+                                      ? fm_sparse_row_of(kernels, f->x, i, NULL)
+                                      : (fm_sparse_row){f->x->cols, NULL, fm_sample(f->x, i)};
+        if (!kernels->all_within(row.count, row.value, limit)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Pass rows [first, first + rows) through the network. */
-static void run_block(const inference *f, size_t first, size_t rows, char *buffers)
+static void run_block(inference *f, size_t first, size_t rows, char *buffers)
 {
     const fm_network *net = f->network;
     const size_t item = net->itemsize;
@@ -137,12 +168,23 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
             activation = FM_IDENTITY;
         }
         const fm_columns parameters = fm_columns_of(net, l, f->parameters, (fm_range){0, columns});
+        const int look = i == 0 && f->x->dtype != FM_UINT8;
+        /* An activation could hide what is looked for. */
+        const fm_activation fused = look ? FM_IDENTITY : activation;
         if (i == 0 && f->x->starts) {
             sparse_layer(f, l, parameters, (fm_range){first, first + rows}, &lists, y, y_row,
-                         activation);
+                         fused);
         } else {
-            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, activation,
+            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused,
                              i == 0 && f->skip ? &lists : NULL);
+        }
+        if (look && has_bad_sample(f, first, rows, y, y_row)) {
+            f->bad_sample = 1;
+            return;
+        }
+        if (fused != activation) {
+            const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? columns : l->outputs;
+            fm_activate_rows(f->kernels, activation, rows, width, y, y_row, y, y_row);
         }
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);
@@ -154,11 +196,11 @@ static void run_block(const inference *f, size_t first, size_t rows, char *buffe
 
 static void run_part(void *context, size_t part, size_t parts)
 {
-    const inference *f = context;
+    inference *f = context;
     const size_t n = f->x->rows;
     char *buffers = f->buffers + part * block_bytes(f->network, n);
     const fm_range rows = fm_share(n, BLOCK_ROWS, part, parts);
-    for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
+    for (size_t i = rows.begin; i < rows.end && !f->bad_sample; i += BLOCK_ROWS) {
         run_block(f, i, fm_min(BLOCK_ROWS, rows.end - i), buffers);
     }
 }
@@ -182,7 +224,7 @@ static fm_status run(inference *f, void *workspace, size_t workspace_size)
         f->skip = density.elements < FM_DENSE_ENOUGH;
     }
     fm_in_parallel(threads, run_part, f);
-    return FM_OK;
+    return f->bad_sample ? FM_ERROR_NOT_FINITE : FM_OK;
 }
 
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_samples *x,

@@ -15,6 +15,8 @@ const char *fm_status_message(fm_status status)
         return "a class index outside the range of the classes";
     case FM_ERROR_MEMORY:
         return "out of memory";
+    case FM_ERROR_NOT_FINITE:
+        return "a sample that is not finite, or too large for the network's dtype";
     case FM_ERROR_DIVERGED:
         return "the training loss is not finite";
     case FM_ERROR_INTERRUPTED:

@@ -11,6 +11,7 @@ cdef extern from "fastmlp.h" nogil:
         FM_ERROR_VALUE
         FM_ERROR_LABEL
         FM_ERROR_MEMORY
+        FM_ERROR_NOT_FINITE
         FM_ERROR_DIVERGED
         FM_ERROR_INTERRUPTED
         FM_ERROR_ISA

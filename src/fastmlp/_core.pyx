@@ -422,6 +422,7 @@ cdef class Network:
 
     # Every prediction has a workspace of its own, so that threads can share a network.
     def predict(self, parameters, x, bint logits, out):
+        """Fill `out`; return whether all samples were finite."""
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters), mo = view(out, True)
         cdef fm_status status
@@ -432,10 +433,13 @@ cdef class Network:
             workspace = allocate(size)
             status = fm_network_predict(self.plan, mp.data, &mx, logits, &mo, workspace, size)
             free(workspace)
+        if status == FM_ERROR_NOT_FINITE:
+            return False
         check(status)
+        return True
 
     def evaluate(self, parameters, x, y):
-        """Return loss sum, hits, samples."""
+        """Return loss sum, hits, samples; None where a sample was not finite."""
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters), values
         cdef fm_targets my = as_targets(y, &values)
@@ -448,5 +452,7 @@ cdef class Network:
             workspace = allocate(size)
             status = fm_network_evaluate(self.plan, mp.data, &mx, &my, workspace, size, &totals)
             free(workspace)
+        if status == FM_ERROR_NOT_FINITE:
+            return None
         check(status)
         return totals.loss, totals.correct, totals.samples

@@ -377,7 +377,7 @@ class MLP(ABC):
                 f"predict_proba needs a softmax or sigmoid output, "
                 f"this network's is {self.activations[-1]}: use predict"
             )
-        return self._output(self._check_features(X, "X"))
+        return self._answer(X)
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """Return the network's answer for each sample.
@@ -389,11 +389,10 @@ class MLP(ABC):
             (n,) with one output, else (n, n_outputs). Regression: the outputs in the network's
             dtype, shaped likewise.
         """
-        samples = self._check_features(X, "X")
         if self.activations[-1] == "softmax":
             # Probabilities of different logits can round to one value.
-            return np.asarray(self._output(samples, logits=True).argmax(axis=1), dtype=np.int64)
-        output = self._output(samples)
+            return np.asarray(self._answer(X, logits=True).argmax(axis=1), dtype=np.int64)
+        output = self._answer(X)
         answer = output if self._regression else (output > 0.5).astype(np.int64)
         return answer.reshape(-1) if self.n_outputs == 1 else answer
 
@@ -421,6 +420,17 @@ class MLP(ABC):
     def _regression(self) -> bool:
         return self.activations[-1] not in CLASSIFIERS
 
+    def _answer(self, X: npt.ArrayLike, logits: bool = False) -> Array:
+        """Return the output for samples as they are given."""
+        if not self._looks_at_samples:
+            return self._output(self._check_features(X, "X"), logits)
+        features = checks.check_features(X, self.n_inputs, self.dtype, "X")
+        try:
+            return self._output(features, logits)
+        except NotFiniteError:
+            checks.check_finite(features, "X", self.dtype)
+            raise
+
     def _check_features(self, X: npt.ArrayLike, name: str) -> Features:
         features = checks.check_features(X, self.n_inputs, self.dtype, name)
         values = features.values if isinstance(features, SparseRows) else features
@@ -441,6 +451,9 @@ class MLP(ABC):
         return features, targets
 
     # Arithmetic -------------------------------------------------------------------------------
+
+    _looks_at_samples = False
+    """Whether `_output` finds samples that are not finite by itself."""
 
     @abstractmethod
     def _allocate(self) -> None:
@@ -471,7 +484,8 @@ class MLP(ABC):
     def _output(self, X: Features, logits: bool = False) -> Array:
         """Return the network's output, (n, n_outputs).
 
-        With `logits`, a softmax or sigmoid output is left without its activation.
+        With `logits`, a softmax or sigmoid output is left without its activation. Where the class
+        `_looks_at_samples`, one that is not finite raises NotFiniteError.
         """
 
     @abstractmethod

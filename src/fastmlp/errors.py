@@ -2,7 +2,7 @@
 
 
 class NotFiniteError(ArithmeticError):
-    """An epoch met a loss or a weight that is not finite; `fit` makes a DivergenceError of it."""
+    """The engine met a loss, a weight or a sample that is not finite; callers say which and why."""
 
 
 class DivergenceError(ArithmeticError):

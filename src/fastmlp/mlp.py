@@ -27,6 +27,8 @@ def aligned_empty(size: int, dtype: npt.DTypeLike) -> Array:
 class MLP(base.MLP):
     __doc__ = base.MLP.__doc__
 
+    _looks_at_samples = True
+
     def _allocate(self) -> None:
         fan_ins, fan_outs = self.layers[:-1], self.layers[1:]
         codes = [ACTIVATION_CODES[name] for name in self.activations]
@@ -93,11 +95,15 @@ class MLP(base.MLP):
 
     def _output(self, X: Features, logits: bool = False) -> Array:
         output = np.empty((len(X), self.n_outputs), self.dtype)
-        self._plan.predict(self._parameters, X, logits, output)
+        if not self._plan.predict(self._parameters, X, logits, output):
+            raise NotFiniteError("a sample is not finite")
         return output
 
     def _measure(self, X: Features, y: Array) -> tuple[float, int]:
-        loss, hits, samples = self._plan.evaluate(self._parameters, X, y)
+        measured = self._plan.evaluate(self._parameters, X, y)
+        if measured is None:
+            raise NotFiniteError("a sample is not finite")
+        loss, hits, samples = measured
         return loss / samples, hits
 
     def _is_finite(self, array: Array) -> bool:
