@@ -29,27 +29,26 @@ ALWAYS_INLINE vec vec_expm1_reduced(vec x, vec *n)
     return sum * r;
 }
 
-/* Arguments beyond these give 0 and infinity; NaN passes through vec_min and vec_max. */
-ALWAYS_INLINE vec vec_clamp_exp(vec x)
-{
-    const real low = FM_REAL_BITS == 32 ? REAL(-110.0) : REAL(-760.0);
-    const real high = FM_REAL_BITS == 32 ? REAL(90.0) : REAL(711.0);
-    return vec_max(vec_set1(low), vec_min(vec_set1(high), x));
-}
-
+/* Arguments beyond these give 0 and infinity; NaN passes through vec_min and comparisons. What
+ * gives 0 is left out of the arithmetic, since to underflow takes processors a hundred cycles, and
+ * lanes past the end of a row are minus infinity. */
 ALWAYS_INLINE vec vec_exp(vec x)
 {
+    const vec low = vec_set1(FM_REAL_BITS == 32 ? REAL(-104.0) : REAL(-746.0));
+    const vec high = vec_set1(FM_REAL_BITS == 32 ? REAL(90.0) : REAL(711.0));
+    const vec zero = vec_set1(0);
     vec n;
-    const vec p = vec_expm1_reduced(vec_clamp_exp(x), &n);
-    return vec_scale2(p + vec_set1(1), n);
+    const vec p = vec_expm1_reduced(vec_min(high, vec_if_less(x, low, zero, x)), &n);
+    return vec_if_less(x, low, zero, vec_scale2(p + vec_set1(1), n));
 }
 
-/* For x <= 0: 2^n (1 + p) - 1 = 2^n p + (2^n - 1), which keeps small results accurate. */
+/* For x <= 0: 2^n (1 + p) - 1 = 2^n p + (2^n - 1), which keeps small results accurate. Below -50 it
+ * is -1 in any case. */
 ALWAYS_INLINE vec vec_expm1_negative(vec x)
 {
     const vec one = vec_set1(1);
     vec n;
-    const vec p = vec_expm1_reduced(vec_clamp_exp(x), &n);
+    const vec p = vec_expm1_reduced(vec_max(vec_set1(-50), x), &n);
     return vec_scale2(p, n) + (vec_scale2(one, n) - one);
 }
 
