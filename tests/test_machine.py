@@ -162,6 +162,7 @@ def test_threads_sleep_soon_after_a_call(run_python):
 def test_the_users_own_wait_policy_stays(run_python):
     program = "import os, fastmlp; print(os.environ['GOMP_SPINCOUNT'])"
     assert int(run_python(program, GOMP_SPINCOUNT="17")) == 17
+    assert run_python(program, GOMP_SPINCOUNT="").strip() == ""
 
 
 THREADS_RUNNING = """

@@ -754,6 +754,8 @@ BAD_CALLS = [
     ("matmul", (ones(3, 3), ones(3, 3, dtype=DOUBLE)), {}, TypeError, "b is"),
     ("matmul", (ones(3, 3).astype(int), ones(3, 3)), {}, TypeError, "a must"),
     ("matmul", (ones(3, 3).astype(np.float16), ones(3, 3)), {}, TypeError, "a must"),
+    # NumPy cannot tell this dtype in a buffer, which is how the core first looks at arrays.
+    ("matmul", (np.zeros((3, 3), "M8[s]"), ones(3, 3)), {}, TypeError, "a must"),
     ("matmul", (ones(3, 3).astype(">f4"), ones(3, 3)), {}, TypeError, "a must"),
     ("matmul", (ones(3, 3), ones(3, 3).astype(complex)), {}, TypeError, "b must"),
     ("matmul", (ones(3, 3), "text"), {}, TypeError, "b must"),

@@ -173,9 +173,14 @@ enum { A_ELEMENTS = 224 * 1024 / sizeof(real), A_ROWS = 256 };
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Large products go by blocks of a; a chain goes on from one block of its depth to the next. A sum
- * that is to be scaled must be whole, so then only rows are cut. */
+ * that is to be scaled must be whole, so then only rows are cut. Rows that a single panel reads,
+ * and from front to back, are not cut at all. */
 static void gemm(const fm_gemm *g)
 {
+    if (g->n <= NV * LANES && g->a_col == 1) {
+        rows_of(args_of(g), g->m, g->n);
+        return;
+    }
     const int whole = g->mode == FM_GEMM_ADD_SCALED;
     const size_t m = smaller(g->m, A_ROWS), fit = A_ELEMENTS / (whole ? g->k + 1 : m + 1);
     const size_t rows = whole ? smaller(g->m, fit < MR ? MR : fit - fit % MR) : m;

@@ -49,9 +49,9 @@ static fm_entries *take_entries(cursor *c, const fm_network *network, const fm_s
 }
 
 static void take_scratch(cursor *c, const fm_network *network, const fm_samples *x, size_t batch,
-                         int panel, fm_scratch *scratch)
+                         const fm_step *step, fm_scratch *scratch)
 {
-    const fm_kernels *kernels = fm_kernels_for(network->dtype);
+    const fm_kernels *kernels = step->kernels;
     const layer *l = &network->layers[0];
     const size_t room = l->in_stride + FM_ALIGNMENT, words = (batch + 31) / 32;
     fm_scratch s = {0};
@@ -69,7 +69,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
     if (batch > FM_GRADIENT_SAMPLES) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
-    if (panel) {
+    if (step->split.by_layers) {
         s.panel = take(c, kernels->kc * kernels->nr, kernels->itemsize);
     }
     if (c->base) {
@@ -128,7 +128,7 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
     for (size_t i = 0; i < threads; i++) {
-        take_scratch(&c, network, x, batch, step->split.by_layers, base ? &step->scratch[i] : NULL);
+        take_scratch(&c, network, x, batch, step, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
         void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
                                              : NULL;

@@ -12,8 +12,9 @@
 /* Panels of b packed at a time, and rows of a: with kc they fill half of a 2 MB second-level
  * cache. */
 enum { PANELS = 16, ROW_BLOCK = 192 };
-/* Bytes of b beyond which packing pays even without a transposition, and the least rows. */
-enum { PACK_BYTES = 1 << 18, PACK_ROWS = 48 };
+/* Bytes of b beyond which packing pays even without a transposition, from so many rows on; fewer
+ * rows will do where b does not fit the second-level cache. */
+enum { PACK_BYTES = 1 << 18, PACK_ROWS = 48, HUGE_BYTES = 1 << 21, HUGE_ROWS = 17 };
 /* Columns of c from which on a tile of a is read often enough to be worth packing. */
 enum { PACK_A_COLUMNS = 192 };
 
@@ -103,12 +104,14 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
     const double operations = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k;
     const size_t threads = (size_t)fm_threads_for(kernels->lanes, operations);
     const size_t item = kernels->itemsize;
-    const int large = (double)gemm->n * (double)gemm->k * (double)item > PACK_BYTES;
+    const double bytes = (double)gemm->n * (double)gemm->k * (double)item;
+    const int large = bytes > PACK_BYTES;
     if (transpose_b) {
         p.b_col = gemm->b_row;
         p.gemm.b_row = 1;
     }
-    p.pack_b = transpose_b || (large && gemm->m >= PACK_ROWS);
+    p.pack_b = transpose_b || (large && gemm->m >= PACK_ROWS) ||
+               (bytes > HUGE_BYTES && gemm->m >= HUGE_ROWS);
     p.pack_a = p.pack_b && large && gemm->n >= PACK_A_COLUMNS;
 
     if (p.pack_b) {

@@ -163,7 +163,10 @@ cdef bint is_plain(object array, fm_matrix *m, bint writable) except -1:
     cdef bint plain
     if type(array) is not ndarray:
         return False
-    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    try:
+        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    except Exception:  # not every dtype can be told in a buffer
+        return False
     plain = (
         buffer.ndim == 2
         and buffer.format[0] in b"fd" and buffer.format[1] == 0

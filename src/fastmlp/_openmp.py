@@ -9,9 +9,17 @@ import os
 SPINS = "4000"
 """About 40 us: as long as it takes to wake a thread, so that calls in a row need not."""
 
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name, "").strip())
+
+
+if not (_is_set("GOMP_SPINCOUNT") or _is_set("OMP_WAIT_POLICY")):
+    before = os.environ.get("GOMP_SPINCOUNT")
     os.environ["GOMP_SPINCOUNT"] = SPINS
     try:
         from . import _core  # noqa: F401
     finally:
         del os.environ["GOMP_SPINCOUNT"]
+        if before is not None:
+            os.environ["GOMP_SPINCOUNT"] = before
