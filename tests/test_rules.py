@@ -224,7 +224,7 @@ def is_module(name):
 
 # From the bottom up: a module imports, with itself, only what stands in an earlier line or its own.
 DIRECTION = [
-    {"_core", "errors", "history", "callbacks"},
+    {"_core", "errors", "history", "callbacks", "sparse"},
     {"checks"},
     {"initializers", "op_arguments"},
     {"base", "ops", "reference.ops", "machine"},
