@@ -1,85 +1,14 @@
 /* The phases of a training step. */
-#include "step.h"
-
 #include <string.h>
+
+#include "step_parts.h"
 
 /* Rows that pass through the layers together, while their activations are cached. */
 enum { BLOCK_ROWS = 64 };
 
-static size_t sample_of(const fm_step *step, fm_batch batch, size_t row)
-{
-    return step->order ? step->order[batch.first + row] : batch.first + row;
-}
-
-/* Ask for the sample a batch ahead: samples come in random order from more memory than is cached,
- * which the hardware cannot foresee. Inlined, as GCC takes a function that only prefetches for one
- * without effect and leaves its calls out. */
-static inline __attribute__((always_inline)) void prefetch_sample(const fm_step *step,
-                                                                  fm_batch batch, size_t row)
-{
-    if (batch.first + row >= step->x->rows) {
-        return;
-    }
-    const size_t size = fm_dtype_size(step->x->dtype);
-    const char *from = fm_sample(step->x, sample_of(step, batch, row));
-    for (size_t i = 0; i < step->x->cols * size; i += FM_ALIGNMENT) {
-        __builtin_prefetch(from + i, 0, 2);
-    }
-}
-
-static void *input_of(const fm_step *step, size_t part)
-{
-    return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
-}
-
-static const fm_rest *rest_of(const fm_step *step, size_t part)
-{
-    return &step->rests[step->split.replicated ? part : 0];
-}
-
 static void *output_of(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t layer_index)
 {
     return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
-}
-
-/* The activation a layer's forward applies: none where the loss contains it. */
-static fm_activation activation_of(const fm_network *net, size_t layer_index)
-{
-    const int in_loss = net->fused && layer_index + 1 == net->n_layers;
-    return in_loss ? FM_IDENTITY : net->layers[layer_index].activation;
-}
-
-static fm_range share_of_width(const fm_step *step, size_t stride, size_t part, size_t parts)
-{
-    return fm_share(stride, FM_ALIGNMENT / step->network->itemsize, part, parts);
-}
-
-static fm_range share_of_columns(const fm_step *step, size_t part, size_t parts)
-{
-    return share_of_width(step, step->network->layers[0].out_stride, part, parts);
-}
-
-/* The first layer's parameters as this thread holds them: by columns, the weights are in a panel of
- * its own. In place, the hardware would prefetch the neighbor's columns with every row, and take
- * them from the core that writes them. */
-static fm_columns first_parameters(const fm_step *step, size_t part, fm_range columns)
-{
-    const layer *l = &step->network->layers[0];
-    fm_columns p = fm_columns_of(step->network, l, step->parameters, columns);
-    if (step->split.by_columns) {
-        p.weight = step->panels[part];
-        p.row = (ptrdiff_t)p.outputs;
-    }
-    return p;
-}
-
-static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
-{
-    const size_t item = step->network->itemsize;
-    for (size_t i = 0; i < step->network->layers[0].inputs; i++) {
-        memcpy(fm_at(to.weight, (ptrdiff_t)i * to.row, item),
-               fm_at(from.weight, (ptrdiff_t)i * from.row, item), from.outputs * item);
-    }
 }
 
 /* Copy the parameters of the layers past the first. */
@@ -94,13 +23,10 @@ static void copy_rest(const fm_step *step, const void *from, const void *to)
 void fm_step_begin(const fm_step *step, size_t part, size_t parts)
 {
     if (step->split.by_columns) {
-        const fm_range columns = share_of_columns(step, part, parts);
-        const layer *l = &step->network->layers[0];
-        copy_columns(step, fm_columns_of(step->network, l, step->parameters, columns),
-                     first_parameters(step, part, columns));
+        fm_first_fetch(step, part, parts);
     }
     if (step->split.replicated) {
-        copy_rest(step, step->parameters, rest_of(step, part)->parameters);
+        copy_rest(step, step->parameters, fm_step_rest(step, part)->parameters);
     }
     fm_step_transpose(step, part, parts);
 }
@@ -108,70 +34,18 @@ void fm_step_begin(const fm_step *step, size_t part, size_t parts)
 void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
 {
     if (step->split.by_columns) {
-        const fm_range columns = share_of_columns(step, part, parts);
-        const layer *l = &step->network->layers[0];
-        copy_columns(step, first_parameters(step, part, columns),
-                     fm_columns_of(step->network, l, step->parameters, columns));
+        fm_first_give_back(step, part, parts);
     }
     if (step->split.replicated && part == 0) {
-        copy_rest(step, rest_of(step, part)->parameters, step->parameters);
+        copy_rest(step, fm_step_rest(step, part)->parameters, step->parameters);
     }
-}
-
-/* Pass sparse rows through columns of the first layer, in pairs, as the kernel runs two side by
- * side. */
-static void first_layer_sparse(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
-                               fm_range columns)
-{
-    const layer *l = &step->network->layers[0];
-    const ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
-    const fm_columns parameters = first_parameters(step, part, columns);
-    for (size_t i = rows.begin; i < rows.end; i += 2) {
-        const size_t count = fm_min(2, rows.end - i);
-        fm_sparse_row x[2];
-        for (size_t r = 0; r < count; r++) {
-            x[r] = fm_sparse_row_of(step->kernels, step->x, sample_of(step, batch, i + r),
-                                    step->scratch[part].value[r]);
-        }
-        const ptrdiff_t corner = (ptrdiff_t)i * y_row + (ptrdiff_t)columns.begin;
-        l->type->forward_sparse(
-            l, step->kernels, parameters, count, x,
-            fm_at(step->first_output[batch.number % 2], corner, step->network->itemsize), y_row,
-            activation_of(step->network, 0));
-    }
-}
-
-/* Gather rows and pass them through columns of the first layer. */
-static void first_layer(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
-                        fm_range columns)
-{
-    const fm_network *net = step->network;
-    const layer *l = &net->layers[0];
-    const size_t item = net->itemsize;
-    const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
-    const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    void *x = input_of(step, part);
-    if (step->x->starts) {
-        first_layer_sparse(step, batch, part, rows, columns);
-        return;
-    }
-    for (size_t i = rows.begin; i < rows.end; i++) {
-        prefetch_sample(step, batch, i + batch.count);
-        fm_gather_row(step->kernels, step->x, sample_of(step, batch, i),
-                      fm_at(x, (ptrdiff_t)i * x_row, item));
-    }
-    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
-                    item);
-    l->type->forward(l, step->kernels, first_parameters(step, part, columns), rows.end - rows.begin,
-                     fm_at(x, begin * x_row, item), x_row, y, y_row, activation_of(net, 0),
-                     step->skip_forward ? &step->scratch[part] : NULL);
 }
 
 void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t parts)
 {
     if (step->split.by_columns) {
-        first_layer(step, batch, part, (fm_range){0, batch.count},
-                    share_of_columns(step, part, parts));
+        fm_first_forward(step, batch, part, (fm_range){0, batch.count},
+                         fm_step_columns(step, part, parts));
     }
 }
 
@@ -188,8 +62,8 @@ static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, 
         const void *output = fm_at(output_of(step, rest, batch, last), (ptrdiff_t)i * row, item);
         void *delta = fm_at(rest->deltas[last], (ptrdiff_t)i * row, item);
         rest->losses[i] = fm_loss_row(step->kernels, net->loss, l->outputs, output, step->y,
-                                      sample_of(step, batch, i), 1.0 / (double)batch.count, delta,
-                                      &rest->correct[i]);
+                                      fm_step_sample(step, batch, i), 1.0 / (double)batch.count,
+                                      delta, &rest->correct[i]);
         if (!net->fused) {
             step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
         }
@@ -211,7 +85,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
                      rows.end - rows.begin,
                      fm_at(output_of(step, rest, batch, i - 1), begin * x_row, item), x_row,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
-                     activation_of(net, i), NULL);
+                     fm_step_activation(net, i), NULL);
 }
 
 /* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
@@ -247,9 +121,9 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t 
                        fm_range rows)
 {
     const fm_network *net = step->network;
-    const fm_rest *rest = rest_of(step, part);
+    const fm_rest *rest = fm_step_rest(step, part);
     if (!step->split.by_columns) {
-        first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
+        fm_first_forward(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
     }
     for (size_t i = 1; i < net->n_layers; i++) {
         forward_block(step, rest, batch, i, rows, (fm_range){0, net->layers[i].out_stride});
@@ -258,7 +132,7 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t 
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const fm_range all = {0, net->layers[i].in_stride};
         const int own = i == 1 && step->split.replicated;
-        backward_block(step, rest, batch, i, rows, own ? share_of_columns(step, part, parts) : all,
+        backward_block(step, rest, batch, i, rows, own ? fm_step_columns(step, part, parts) : all,
                        &step->scratch[part]);
     }
 }
@@ -287,22 +161,22 @@ void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t par
                     void (*meet)(void *context, size_t part, size_t parts), void *context)
 {
     const fm_network *net = step->network;
-    const fm_rest *rest = rest_of(step, part);
+    const fm_rest *rest = fm_step_rest(step, part);
     const fm_range rows = share_of_rows(step, batch, part, parts), all = {0, batch.count};
     if (!step->split.by_columns) {
-        first_layer(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
+        fm_first_forward(step, batch, part, rows, (fm_range){0, net->layers[0].out_stride});
         meet(context, part, parts);
     }
     for (size_t i = 1; i < net->n_layers; i++) {
         const size_t stride = net->layers[i].out_stride;
-        forward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts));
+        forward_block(step, rest, batch, i, all, fm_step_width(step, stride, part, parts));
         meet(context, part, parts);
     }
     loss_rows(step, rest, batch, rows);
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const size_t stride = net->layers[i].in_stride;
         meet(context, part, parts);
-        backward_block(step, rest, batch, i, all, share_of_width(step, stride, part, parts),
+        backward_block(step, rest, batch, i, all, fm_step_width(step, stride, part, parts),
                        &step->scratch[part]);
     }
 }
@@ -317,68 +191,24 @@ static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part
     return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
 }
 
-/* The gradient of the first layer for inputs and for columns, those of dy and of the target. */
-static void first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                           size_t part, const void *x, const void *dy, fm_columns target,
-                           fm_range inputs, fm_range biases)
-{
-    const layer *l = &step->network->layers[0];
-    fm_scratch *scratch = &step->scratch[part];
-    if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, x, dy, mode, alpha, target, inputs, biases,
-                          scratch, step->skip_gradient);
-        return;
-    }
-    size_t entries = 0;
-    for (size_t i = batch.count; i-- > 0;) {
-        const fm_sparse_row row = fm_sparse_row_of(step->kernels, step->x,
-                                                   sample_of(step, batch, i), scratch->value[0]);
-        fm_collect_row(step->kernels, &row, (uint32_t)i, inputs, &entries, scratch->entries);
-    }
-    l->type->gradient_sparse(l, step->kernels, batch.count, scratch->entries, dy, mode, alpha,
-                             target, inputs, biases);
-}
-
-/* The first layer's share: all inputs of this thread's columns. */
-static void gradient_by_columns(const fm_step *step, fm_batch batch, fm_gemm_mode mode,
-                                double alpha, void *target, size_t part, size_t parts)
-{
-    const fm_network *net = step->network;
-    const layer *l = &net->layers[0];
-    const fm_range columns = share_of_columns(step, part, parts);
-    const fm_range inputs = {0, l->inputs}, biases = {0, columns.end - columns.begin};
-    const void *deltas = rest_of(step, part)->deltas[0];
-    fm_columns to = fm_columns_of(net, l, target, columns);
-    if (target == step->parameters) {
-        to = first_parameters(step, part, columns);
-    }
-    first_gradient(step, batch, mode, alpha, part, input_of(step, part),
-                   fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), to, inputs, biases);
-}
-
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
                       void *target, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
-    const fm_rest *rest = rest_of(step, part);
-    if (step->split.by_columns) {
-        gradient_by_columns(step, batch, mode, alpha, target, part, parts);
-    }
-    for (size_t i = step->split.by_columns ? 1 : 0; i < net->n_layers; i++) {
+    const fm_rest *rest = fm_step_rest(step, part);
+    for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_range all = {0, l->out_stride}, inputs = share_of_inputs(step, l, part, parts);
         const fm_range biases = step->split.replicated
                                     ? all
-                                    : share_of_width(step, l->out_stride, part, parts);
+                                    : fm_step_width(step, l->out_stride, part, parts);
         const void *to = target == step->parameters ? rest->parameters : target;
-        const fm_columns columns = fm_columns_of(net, l, to, all);
         if (i == 0) {
-            first_gradient(step, batch, mode, alpha, part, step->input, rest->deltas[0], columns,
-                           inputs, biases);
+            fm_first_gradient(step, batch, mode, alpha, target, part, parts, inputs, biases);
         } else {
             l->type->gradient(l, step->kernels, batch.count, output_of(step, rest, batch, i - 1),
-                              rest->deltas[i], mode, alpha, columns, inputs, biases,
-                              &step->scratch[part], 0);
+                              rest->deltas[i], mode, alpha, fm_columns_of(net, l, to, all), inputs,
+                              biases, &step->scratch[part], 0);
         }
     }
 }
@@ -386,12 +216,12 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
 void fm_step_transpose(const fm_step *step, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
-    const fm_rest *rest = rest_of(step, part);
+    const fm_rest *rest = fm_step_rest(step, part);
     for (size_t i = 1; i < net->n_layers && !step->split.by_layers; i++) {
         const layer *l = &net->layers[i];
         fm_range inputs = share_of_inputs(step, l, part, parts);
         if (i == 1 && step->split.replicated) {
-            const fm_range columns = share_of_columns(step, part, parts);
+            const fm_range columns = fm_step_columns(step, part, parts);
             inputs = (fm_range){columns.begin, fm_min(columns.end, l->inputs)};
         }
         l->type->transpose(l, step->kernels, rest->parameters, rest->transposed[i], inputs);

@@ -1,0 +1,153 @@
+/* The first layer within a training step: where samples come in, and what is split by columns. */
+#include <string.h>
+
+#include "step_parts.h"
+
+/* Ask for the sample a batch ahead: samples come in random order from more memory than is cached,
+ * which the hardware cannot foresee. Inlined, as GCC takes a function that only prefetches for one
+ * without effect and leaves its calls out. */
+static inline __attribute__((always_inline)) void prefetch_sample(const fm_step *step,
+                                                                  fm_batch batch, size_t row)
+{
+    if (batch.first + row >= step->x->rows) {
+        return;
+    }
+    const size_t size = fm_dtype_size(step->x->dtype);
+    const char *from = fm_sample(step->x, fm_step_sample(step, batch, row));
+    for (size_t i = 0; i < step->x->cols * size; i += FM_ALIGNMENT) {
+        __builtin_prefetch(from + i, 0, 2);
+    }
+}
+
+static void *input_of(const fm_step *step, size_t part)
+{
+    return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
+}
+
+/* The first layer's parameters as this thread holds them: by columns, the weights are in a panel of
+ * its own. In place, the hardware would prefetch the neighbor's columns with every row, and take
+ * them from the core that writes them. */
+static fm_columns first_parameters(const fm_step *step, size_t part, fm_range columns)
+{
+    const layer *l = &step->network->layers[0];
+    fm_columns p = fm_columns_of(step->network, l, step->parameters, columns);
+    if (step->split.by_columns) {
+        p.weight = step->panels[part];
+        p.row = (ptrdiff_t)p.outputs;
+    }
+    return p;
+}
+
+static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
+{
+    const size_t item = step->network->itemsize;
+    for (size_t i = 0; i < step->network->layers[0].inputs; i++) {
+        memcpy(fm_at(to.weight, (ptrdiff_t)i * to.row, item),
+               fm_at(from.weight, (ptrdiff_t)i * from.row, item), from.outputs * item);
+    }
+}
+
+void fm_first_fetch(const fm_step *step, size_t part, size_t parts)
+{
+    const fm_range columns = fm_step_columns(step, part, parts);
+    const layer *l = &step->network->layers[0];
+    copy_columns(step, fm_columns_of(step->network, l, step->parameters, columns),
+                 first_parameters(step, part, columns));
+}
+
+void fm_first_give_back(const fm_step *step, size_t part, size_t parts)
+{
+    const fm_range columns = fm_step_columns(step, part, parts);
+    const layer *l = &step->network->layers[0];
+    copy_columns(step, first_parameters(step, part, columns),
+                 fm_columns_of(step->network, l, step->parameters, columns));
+}
+
+/* Pass sparse rows through columns of the first layer, in pairs, as the kernel runs two side by
+ * side. */
+static void forward_sparse(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                           fm_range columns)
+{
+    const layer *l = &step->network->layers[0];
+    const ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
+    const fm_columns parameters = first_parameters(step, part, columns);
+    for (size_t i = rows.begin; i < rows.end; i += 2) {
+        const size_t count = fm_min(2, rows.end - i);
+        fm_sparse_row x[2];
+        for (size_t r = 0; r < count; r++) {
+            x[r] = fm_sparse_row_of(step->kernels, step->x, fm_step_sample(step, batch, i + r),
+                                    step->scratch[part].value[r]);
+        }
+        const ptrdiff_t corner = (ptrdiff_t)i * y_row + (ptrdiff_t)columns.begin;
+        l->type->forward_sparse(
+            l, step->kernels, parameters, count, x,
+            fm_at(step->first_output[batch.number % 2], corner, step->network->itemsize), y_row,
+            fm_step_activation(step->network, 0));
+    }
+}
+
+/* Gather rows and pass them through columns of the first layer. */
+void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                      fm_range columns)
+{
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[0];
+    const size_t item = net->itemsize;
+    const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
+    const ptrdiff_t begin = (ptrdiff_t)rows.begin;
+    void *x = input_of(step, part);
+    if (step->x->starts) {
+        forward_sparse(step, batch, part, rows, columns);
+        return;
+    }
+    for (size_t i = rows.begin; i < rows.end; i++) {
+        prefetch_sample(step, batch, i + batch.count);
+        fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, i),
+                      fm_at(x, (ptrdiff_t)i * x_row, item));
+    }
+    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
+                    item);
+    l->type->forward(l, step->kernels, first_parameters(step, part, columns), rows.end - rows.begin,
+                     fm_at(x, begin * x_row, item), x_row, y, y_row, fm_step_activation(net, 0),
+                     step->skip_forward ? &step->scratch[part] : NULL);
+}
+
+/* The gradient for inputs and for columns, those of dy and of the target. */
+static void gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
+                     size_t part, const void *dy, fm_columns target, fm_range inputs,
+                     fm_range biases)
+{
+    const layer *l = &step->network->layers[0];
+    fm_scratch *scratch = &step->scratch[part];
+    if (!step->x->starts) {
+        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, mode, alpha,
+                          target, inputs, biases, scratch, step->skip_gradient);
+        return;
+    }
+    size_t entries = 0;
+    for (size_t i = batch.count; i-- > 0;) {
+        const fm_sparse_row row = fm_sparse_row_of(
+            step->kernels, step->x, fm_step_sample(step, batch, i), scratch->value[0]);
+        fm_collect_row(step->kernels, &row, (uint32_t)i, inputs, &entries, scratch->entries);
+    }
+    l->type->gradient_sparse(l, step->kernels, batch.count, scratch->entries, dy, mode, alpha,
+                             target, inputs, biases);
+}
+
+void fm_first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
+                       void *target, size_t part, size_t parts, fm_range inputs, fm_range biases)
+{
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[0];
+    fm_range columns = {0, l->out_stride};
+    if (step->split.by_columns) {
+        columns = fm_step_columns(step, part, parts);
+        inputs = (fm_range){0, l->inputs};
+        biases = (fm_range){0, columns.end - columns.begin};
+    }
+    const void *deltas = fm_step_rest(step, part)->deltas[0];
+    const fm_columns to = target == step->parameters ? first_parameters(step, part, columns)
+                                                     : fm_columns_of(net, l, target, columns);
+    gradient(step, batch, mode, alpha, part, fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize),
+             to, inputs, biases);
+}

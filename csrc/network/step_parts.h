@@ -1,0 +1,45 @@
+/* What the files of a training step share. */
+#ifndef FM_STEP_PARTS_H
+#define FM_STEP_PARTS_H
+
+#include "step.h"
+
+static inline size_t fm_step_sample(const fm_step *step, fm_batch batch, size_t row)
+{
+    return step->order ? step->order[batch.first + row] : batch.first + row;
+}
+
+static inline const fm_rest *fm_step_rest(const fm_step *step, size_t part)
+{
+    return &step->rests[step->split.replicated ? part : 0];
+}
+
+/* The activation a layer's forward applies: none where the loss contains it. */
+static inline fm_activation fm_step_activation(const fm_network *net, size_t layer_index)
+{
+    const int in_loss = net->fused && layer_index + 1 == net->n_layers;
+    return in_loss ? FM_IDENTITY : net->layers[layer_index].activation;
+}
+
+static inline fm_range fm_step_width(const fm_step *step, size_t stride, size_t part, size_t parts)
+{
+    return fm_share(stride, FM_ALIGNMENT / step->network->itemsize, part, parts);
+}
+
+static inline fm_range fm_step_columns(const fm_step *step, size_t part, size_t parts)
+{
+    return fm_step_width(step, step->network->layers[0].out_stride, part, parts);
+}
+
+/* The first layer, for rows of the batch and for columns of its output. */
+void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                      fm_range columns);
+/* Its gradient: split by columns, of all inputs and this thread's columns; otherwise of `inputs`
+ * and all columns, and of `biases`. */
+void fm_first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
+                       void *target, size_t part, size_t parts, fm_range inputs, fm_range biases);
+/* Split by columns: copy this thread's columns from the parameters, and back. */
+void fm_first_fetch(const fm_step *step, size_t part, size_t parts);
+void fm_first_give_back(const fm_step *step, size_t part, size_t parts);
+
+#endif
