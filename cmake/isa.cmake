@@ -2,10 +2,11 @@
 # CPU features each uses. From it come both the compiler's flags and isa_list.h, whose run-time
 # test asks for exactly the same features, so a table can never run where a flag is missing.
 # "generic" needs only what the compiler's baseline for the architecture has.
+# SIMD is the width of the vectors whose intrinsics an instruction set is compiled with, 0 for none.
 
 set(FASTMLP_ISAS generic)
 set(FASTMLP_FEATURES_generic)
-set(FASTMLP_SIMD_generic 128)
+set(FASTMLP_SIMD_generic 0)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(FASTMLP_ISAS avx512 avx2 generic)
@@ -13,6 +14,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(FASTMLP_SIMD_avx2 256)
   set(FASTMLP_FEATURES_avx512 avx512f avx512dq avx512bw avx512vl avx2 fma)
   set(FASTMLP_SIMD_avx512 512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  # Part of the architecture's baseline.
+  set(FASTMLP_ISAS neon generic)
+  set(FASTMLP_FEATURES_neon)
+  set(FASTMLP_SIMD_neon 128)
 endif()
 
 function(fastmlp_write_isa_list path)

@@ -9,6 +9,9 @@
 enum { MR = 8, NV = 3 };
 #elif FM_SIMD == 256
 enum { MR = 4, NV = 3 };
+#elif FM_SIMD == 128
+/* 8 x 2 takes more loads for as many chains; with 8 x 3 GCC keeps some of the sums in memory. */
+enum { MR = 4, NV = 4 };
 #else
 enum { MR = 4, NV = 2 };
 #endif
@@ -27,7 +30,11 @@ TILE(1, 2)
 TILE(1, 4)
 TILE(1, 8)
 PARTIAL_TILE(1)
-#if FM_SIMD >= 256
+#if FM_SIMD == 128
+TILE(4, 3)
+TILE(4, 4)
+static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2, tile_4x3, tile_4x4};
+#elif FM_SIMD
 TILE(4, 3)
 static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2, tile_4x3};
 #else
@@ -103,8 +110,9 @@ static void columns_of_rows(tile_args t, size_t rows, size_t n)
 {
     while (n) {
         const size_t vectors = n / LANES;
-        /* Four vectors left over make two panels of two rather than one of three and one. */
-        const size_t nv = vectors == 4 && NV == 3 ? 2 : vectors > NV ? NV : vectors;
+        /* One vector more than a panel makes two panels of about a half, not one of one vector. */
+        const int over = NV > 2 && vectors == NV + 1;
+        const size_t nv = over ? (NV + 2) / 2 : vectors > NV ? NV : vectors;
         const size_t width = nv ? nv * LANES : n;
         panel(t, rows, nv, width);
         advance(&t, width);

@@ -20,6 +20,8 @@
 #include "simd_avx512.h"
 #elif FM_SIMD == 256
 #include "simd_avx2.h"
+#elif FM_SIMD == 128
+#include "simd_neon.h"
 #else
 #include "simd_generic.h"
 #endif

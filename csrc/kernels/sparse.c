@@ -9,8 +9,12 @@
 
 enum { GROUP = FM_MARK_GROUP };
 
-/* Vectors of a gradient's tile: GROUP * NV accumulators. */
-enum { NV = FM_SIMD == 512 ? 4 : 2 };
+/* Vectors of a gradient's tile: GROUP * NV accumulators, in 32 registers or in 16. */
+#if FM_SIMD == 512 || FM_SIMD == 128
+#define NV 4
+#else
+#define NV 2
+#endif
 
 /* Write the non-zeros of a row and where they stand; returns how many there are. Both outputs need
  * room for n + LANES elements. */
@@ -258,14 +262,14 @@ LISTED_TILE(4, 1)
 LISTED_TILE(4, 2)
 LISTED_TILE(1, 1)
 LISTED_TILE(1, 2)
-#if FM_SIMD == 512
+#if NV == 4
 LISTED_TILE(4, 4)
 LISTED_TILE(1, 4)
 #endif
 
 static void run_tile(const tile_args *t, size_t rows, int nv)
 {
-#if FM_SIMD == 512
+#if NV == 4
     if (nv == 4) {
         rows == GROUP ? tile_4x4(t) : tile_1x4(t);
         return;
