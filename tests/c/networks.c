@@ -1,0 +1,401 @@
+/* Training against the same steps in double: all ways to share a step, all kinds of samples. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "parity.h"
+
+enum { MOST_LAYERS = 3 };
+
+typedef enum { OWN, OTHER, BYTES } kind; /* samples of the network's dtype, the other real, uint8 */
+
+typedef struct {
+    const char *name;
+    size_t n_layers, widths[MOST_LAYERS + 1];
+    fm_activation hidden, output;
+    size_t batch, steps;
+    kind kind;
+    int zeros; /* of four groups of neighboring elements of x, and of four elements of the rest */
+} plan;
+
+/* The first is small beside its batch, the second is split by columns among threads, the third has
+ * an input that is mostly zeros, the fourth more weights than a core caches, and the last a batch
+ * whose gradient is taken in pieces. */
+static const plan plans[] = {
+    {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0},
+    {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0},
+    {"zeros", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, OWN, 3},
+    {"wide", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0},
+    {"batch", 2, {21, 19, 3}, FM_IDENTITY, FM_IDENTITY, 600, 2, OTHER, 0},
+};
+
+typedef struct {
+    const plan *plan;
+    size_t n_parameters;
+    fm_layer_layout at[MOST_LAYERS];
+    double *outputs[MOST_LAYERS + 1], *deltas[MOST_LAYERS + 1]; /* of one sample */
+    double *parameters, *gradient;
+} model;
+
+static double activated(fm_activation activation, double z)
+{
+    return activation == FM_RELU      ? fmax(z, 0)
+           : activation == FM_SIGMOID ? 1 / (1 + exp(-z))
+           : activation == FM_TANH    ? tanh(z)
+                                      : z;
+}
+
+static double slope(fm_activation activation, double y)
+{
+    return activation == FM_RELU      ? y > 0
+           : activation == FM_SIGMOID ? y * (1 - y)
+           : activation == FM_TANH    ? 1 - y * y
+                                      : 1;
+}
+
+static fm_activation activation_of(const plan *p, size_t layer)
+{
+    return layer + 1 == p->n_layers ? p->output : p->hidden;
+}
+
+static void forward(const model *m, const double *x)
+{
+    const plan *p = m->plan;
+    memcpy(m->outputs[0], x, p->widths[0] * sizeof *x);
+    for (size_t l = 0; l < p->n_layers; l++) {
+        const size_t n = p->widths[l + 1];
+        const double *weight = m->parameters + m->at[l].weight;
+        double *y = m->outputs[l + 1], sum = 0;
+        memcpy(y, m->parameters + m->at[l].bias, n * sizeof *y);
+        for (size_t i = 0; i < p->widths[l]; i++) {
+            for (size_t j = 0; j < n; j++) {
+                y[j] += m->outputs[l][i] * weight[i * m->at[l].weight_stride + j];
+            }
+        }
+        for (size_t j = 0; j < n; j++) {
+            const fm_activation activation = activation_of(p, l);
+            y[j] = activation == FM_SOFTMAX ? exp(y[j]) : activated(activation, y[j]);
+            sum += y[j];
+        }
+        for (size_t j = 0; j < n && activation_of(p, l) == FM_SOFTMAX; j++) {
+            y[j] /= sum;
+        }
+    }
+}
+
+/* A sample's loss, and the gradient of the last pre-activation. */
+static double loss_of(const model *m, const double *target)
+{
+    const plan *p = m->plan;
+    const size_t n = p->widths[p->n_layers];
+    const double *y = m->outputs[p->n_layers];
+    double *delta = m->deltas[p->n_layers], loss = 0;
+    for (size_t j = 0; j < n; j++) {
+        const double t = target[j], mean = 1 / (double)n;
+        switch (p->output) {
+        case FM_SOFTMAX:
+            loss -= t * log(y[j]);
+            delta[j] = y[j] - t;
+            break;
+        case FM_SIGMOID:
+            loss -= (t * log(y[j]) + (1 - t) * log(1 - y[j])) * mean;
+            delta[j] = (y[j] - t) * mean;
+            break;
+        default:
+            loss += (y[j] - t) * (y[j] - t) * mean;
+            delta[j] = 2 * (y[j] - t) * mean * slope(p->output, y[j]);
+        }
+    }
+    return loss;
+}
+
+/* Add `scale` times the gradient of the sample that forward has run. */
+static void add_gradient(const model *m, double scale)
+{
+    const plan *p = m->plan;
+    for (size_t l = p->n_layers; l-- > 0;) {
+        const size_t n = p->widths[l + 1];
+        const double *weight = m->parameters + m->at[l].weight, *delta = m->deltas[l + 1];
+        double *gradient = m->gradient + m->at[l].weight;
+        for (size_t j = 0; j < n; j++) {
+            m->gradient[m->at[l].bias + j] += scale * delta[j];
+        }
+        for (size_t i = 0; i < p->widths[l]; i++) {
+            const double y = m->outputs[l][i];
+            double sum = 0;
+            for (size_t j = 0; j < n; j++) {
+                sum += delta[j] * weight[i * m->at[l].weight_stride + j];
+                gradient[i * m->at[l].weight_stride + j] += scale * y * delta[j];
+            }
+            m->deltas[l][i] = l ? sum * slope(p->hidden, y) : 0;
+        }
+    }
+}
+
+/* The mean loss of some samples, whose gradient is written. */
+static double differentiate_plainly(const model *m, const double *x, const array *targets,
+                                    const size_t *order, size_t count)
+{
+    double loss = 0;
+    memset(m->gradient, 0, m->n_parameters * sizeof *m->gradient);
+    for (size_t i = 0; i < count; i++) {
+        forward(m, x + order[i] * m->plan->widths[0]);
+        loss += loss_of(m, targets->value + order[i] * targets->cols);
+        add_gradient(m, 1 / (double)count);
+    }
+    return loss / (double)count;
+}
+
+/* Rounding errors of one step, as a share of the largest terms: a sum over each layer's inputs,
+ * outputs and batch, and its functions. */
+static double error_of_step(const plan *p)
+{
+    double terms = 0;
+    for (size_t l = 0; l < p->n_layers; l++) {
+        terms += (double)(p->widths[l] + p->widths[l + 1] + p->batch) + 4 * library / unit;
+    }
+    return gamma_of(terms);
+}
+
+static model begin(const plan *p, const fm_network *network)
+{
+    model m = {.plan = p, .n_parameters = fm_network_parameters(network)};
+    m.parameters = take(m.n_parameters * sizeof(double));
+    m.gradient = take(m.n_parameters * sizeof(double));
+    memset(m.parameters, 0, m.n_parameters * sizeof(double));
+    for (size_t l = 0; l <= p->n_layers; l++) {
+        m.outputs[l] = take(p->widths[l] * sizeof(double));
+        m.deltas[l] = take(p->widths[l] * sizeof(double));
+    }
+    for (size_t l = 0; l < p->n_layers; l++) {
+        expect(fm_network_layout(network, l, &m.at[l]) == FM_OK, "layout");
+        for (size_t i = 0; i < p->widths[l]; i++) {
+            double *row = m.parameters + m.at[l].weight + i * m.at[l].weight_stride;
+            for (size_t j = 0; j < p->widths[l + 1]; j++) {
+                row[j] = rounded(random_value(1.7 / sqrt((double)p->widths[l])));
+            }
+        }
+    }
+    return m;
+}
+
+/* The same samples, dense and compressed. */
+typedef struct {
+    fm_samples dense, compressed;
+} inputs;
+
+static fm_dtype dtype_of(kind k)
+{
+    return k == BYTES ? FM_UINT8 : (k == OTHER) == (dtype == FM_FLOAT32) ? FM_FLOAT64 : FM_FLOAT32;
+}
+
+static const void *encoded(const double *value, size_t n, fm_dtype as)
+{
+    uint8_t *bytes = take(n);
+    float *singles = take(n * sizeof *singles);
+    double *doubles = take(n * sizeof *doubles);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = as == FM_UINT8 ? (uint8_t)lround(255 * value[i]) : 0;
+        singles[i] = (float)value[i];
+        doubles[i] = value[i];
+    }
+    return as == FM_UINT8 ? (void *)bytes : as == FM_FLOAT32 ? (void *)singles : (void *)doubles;
+}
+
+static inputs samples_of(const plan *p, size_t rows, double *x)
+{
+    const size_t cols = p->widths[0];
+    const fm_dtype as = dtype_of(p->kind);
+    int64_t *starts = take((rows + 1) * sizeof *starts);
+    int32_t *columns = take(rows * cols * sizeof *columns);
+    double *values = take(rows * cols * sizeof *values);
+    size_t count = 0;
+    starts[0] = 0;
+    for (size_t i = 0; i < rows; i++) {
+        int group_is_zero = 0;
+        for (size_t j = 0; j < cols; j++) {
+            double *v = &x[i * cols + j];
+            if (j % 4 == 0) {
+                group_is_zero = (int)(random_bits() >> 62) < p->zeros;
+            }
+            /* Single precision, which both dtypes hold. */
+            *v = p->kind == BYTES ? (double)(random_bits() >> 56) / 255 : (float)random_value(1);
+            if (group_is_zero || (int)(random_bits() >> 62) < p->zeros) {
+                *v = 0;
+            }
+            if (*v != 0) {
+                values[count] = *v;
+                columns[count++] = (int32_t)j;
+            }
+        }
+        starts[i + 1] = (int64_t)count;
+    }
+    return (inputs){{encoded(x, rows * cols, as), rows, cols, (ptrdiff_t)cols, NULL, NULL, as},
+                    {encoded(values, count, as), rows, cols, 0, starts, columns, as}};
+}
+
+typedef struct {
+    const fm_network *network;
+    fm_targets targets;
+    fm_training training;
+    array zeros;
+    array start;      /* the parameters before */
+    array gradient;   /* of the mean over all samples, there */
+    array parameters; /* the trained ones */
+    array outputs;    /* of the trained network */
+    double loss, final_loss, error;
+} run;
+
+/* The gradient, training and prediction use workspaces of exactly the size that they ask for. */
+static void differentiate(run *r, const fm_samples *x, const char *what)
+{
+    FOR_THREADS(threads)
+    {
+        fm_totals totals;
+        const size_t size = fm_network_training_workspace(r->network, x, x->rows, threads);
+        void *workspace = aligned_alloc(FM_ALIGNMENT, size);
+        /* The padding is not written. */
+        memcpy(r->gradient.memory, r->zeros.memory, r->zeros.bytes);
+        const fm_status status = fm_network_gradient(r->network, r->start.matrix.data, x,
+                                                     &r->targets, threads, r->gradient.matrix.data,
+                                                     workspace, size, &totals);
+        free(workspace);
+        compare(&r->gradient, status, what);
+    }
+}
+
+static void train(run *r, const fm_samples *x, const char *what)
+{
+    FOR_THREADS(threads)
+    {
+        fm_totals totals = {0};
+        const size_t batch = r->training.batch_size;
+        const size_t size = fm_network_training_workspace(r->network, x, batch, threads);
+        void *workspace = aligned_alloc(FM_ALIGNMENT, size);
+        memcpy(r->parameters.memory, r->start.memory, r->start.bytes);
+        r->training.threads = threads;
+        const fm_status status = fm_network_train_epoch(r->network, r->parameters.matrix.data, x,
+                                                        &r->targets, &r->training, workspace, size,
+                                                        &totals);
+        free(workspace);
+        compare(&r->parameters, status, what);
+        compare_number(totals.loss / (double)x->rows, r->loss, r->error, "loss");
+    }
+}
+
+static void predict(run *r, const fm_samples *x, const char *what)
+{
+    FOR_THREADS(threads)
+    {
+        const size_t size = fm_network_inference_workspace(r->network, x->rows);
+        void *workspace = aligned_alloc(FM_ALIGNMENT, size);
+        clear(&r->outputs);
+        const fm_status status = fm_network_predict(r->network, r->parameters.matrix.data, x, 0,
+                                                    &r->outputs.matrix, workspace, size);
+        free(workspace);
+        compare(&r->outputs, status, what);
+    }
+}
+
+static void evaluate(const run *r, const fm_samples *x, const char *what)
+{
+    FOR_THREADS(threads)
+    {
+        const size_t size = fm_network_inference_workspace(r->network, x->rows);
+        void *workspace = aligned_alloc(FM_ALIGNMENT, size);
+        fm_totals totals = {0};
+        const fm_status status = fm_network_evaluate(r->network, r->parameters.matrix.data, x,
+                                                     &r->targets, workspace, size, &totals);
+        free(workspace);
+        expect(status == FM_OK, what);
+        compare_number(totals.loss / (double)x->rows, r->final_loss, r->error, what);
+    }
+}
+
+static void check_plan(const plan *p)
+{
+    begin_case("network %s", p->name);
+    gap = 0; /* parameters have none */
+    fm_dense_spec specs[MOST_LAYERS];
+    for (size_t l = 0; l < p->n_layers; l++) {
+        specs[l] = (fm_dense_spec){p->widths[l], p->widths[l + 1], activation_of(p, l)};
+    }
+    fm_network *network;
+    const fm_status status = fm_network_create(dtype, specs, p->n_layers, &network);
+    expect(status == FM_OK, "create");
+    if (status) {
+        return;
+    }
+    const model m = begin(p, network);
+    const size_t rows = p->batch * p->steps, classes = p->widths[p->n_layers];
+    double *x = take(rows * p->widths[0] * sizeof *x);
+    const inputs in = samples_of(p, rows, x);
+    const array t = argument(rows, classes, 1);
+    int64_t *labels = take(rows * sizeof *labels);
+    for (size_t i = 0; i < rows; i++) {
+        labels[i] = (int64_t)(random_bits() % classes);
+        for (size_t j = 0; j < classes; j++) {
+            double *v = &t.value[i * classes + j];
+            *v = p->output == FM_SOFTMAX ? (int64_t)j == labels[i] : fabs(*v);
+        }
+    }
+    put(&t);
+    const int by_index = p->output == FM_SOFTMAX;
+    run r = {.network = network,
+             .targets = {by_index ? labels : NULL, by_index ? NULL : &t.matrix, rows},
+             .training = {.batch_size = p->batch, .lr = 0.1, .shuffle = 1, .seed = 5, .epoch = 2},
+             .start = argument(1, m.n_parameters, 1),
+             .zeros = argument(1, m.n_parameters, 0),
+             .gradient = result(1, m.n_parameters),
+             .parameters = result(1, m.n_parameters),
+             .outputs = result(rows, classes)};
+    memcpy(r.start.value, m.parameters, m.n_parameters * sizeof *m.parameters);
+    put(&r.start);
+
+    size_t *order = take(rows * sizeof *order);
+    for (size_t i = 0; i < rows; i++) {
+        order[i] = i;
+    }
+    differentiate_plainly(&m, x, &t, order, rows);
+    memcpy(r.gradient.value, m.gradient, m.n_parameters * sizeof *m.gradient);
+    fm_shuffle(rows, r.training.seed, r.training.epoch, order);
+    for (size_t first = 0; first < rows; first += p->batch) {
+        r.loss += differentiate_plainly(&m, x, &t, order + first, p->batch) / (double)p->steps;
+        for (size_t i = 0; i < m.n_parameters; i++) {
+            m.parameters[i] -= r.training.lr * m.gradient[i];
+        }
+    }
+    /* The terms of all these sums are of the order of one, and the steps too short to make an
+     * error grow by much more than they add to it. */
+    r.error = (double)p->steps * error_of_step(p);
+    for (size_t i = 0; i < m.n_parameters; i++) {
+        r.gradient.bound[i] = r.error / (double)p->steps;
+        r.parameters.value[i] = m.parameters[i];
+        r.parameters.bound[i] = r.training.lr * r.error + 2 * unit * fabs(m.parameters[i]);
+    }
+    for (size_t i = 0; i < rows; i++) {
+        forward(&m, x + i * p->widths[0]);
+        r.final_loss += loss_of(&m, t.value + i * classes) / (double)rows;
+        for (size_t j = 0; j < classes; j++) {
+            r.outputs.value[i * classes + j] = m.outputs[p->n_layers][j];
+            r.outputs.bound[i * classes + j] = r.error;
+        }
+    }
+    differentiate(&r, &in.dense, "gradient");
+    differentiate(&r, &in.compressed, "gradient, compressed");
+    train(&r, &in.dense, "training");
+    train(&r, &in.compressed, "training, compressed");
+    predict(&r, &in.dense, "prediction");
+    predict(&r, &in.compressed, "prediction, compressed");
+    evaluate(&r, &in.dense, "evaluation");
+    evaluate(&r, &in.compressed, "evaluation, compressed");
+    fm_network_free(network);
+}
+
+void check_networks(void)
+{
+    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
+        check_plan(&plans[i]);
+    }
+}

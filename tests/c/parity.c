@@ -1,0 +1,25 @@
+/* Every instruction set that this machine has against plain loops in double.
+ *
+ * For machines and emulators that have a C library but no Python: where there is one, tests/ does
+ * this and more. Prints a line for each instruction set, and what is wrong; the exit status is 1 if
+ * anything is. */
+#include <stdio.h>
+
+#include "check.h"
+#include "parity.h"
+
+int main(void)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; fm_available_isa(i); i++) {
+        begin_isa(fm_available_isa(i));
+        expect(fm_set_isa(fm_available_isa(i)) == FM_OK, "the instruction set can be chosen");
+        for (int as = FM_FLOAT32; as <= FM_FLOAT64; as++) {
+            begin_dtype((fm_dtype)as);
+            check_operations();
+            check_networks();
+        }
+        wrong += end_isa();
+    }
+    return wrong != 0;
+}
