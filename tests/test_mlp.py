@@ -14,6 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 import fastmlp as fm
+from fastmlp import _core
 from fastmlp.reference.mlp import epoch_order
 
 HIDDEN = ("identity", "relu", "sigmoid", "tanh")
@@ -1014,6 +1015,23 @@ def test_two_networks_train_in_two_threads():
 
     expected = train()
     assert run_together([train] * 3) == [expected] * 3
+
+
+def test_a_call_takes_the_threads_that_others_have_left(long_epoch):
+    X, y, layers = long_epoch
+    free = []
+
+    class Look(fm.Callback):
+        def on_progress(self, network, progress):
+            free.append(_core.get_free_threads())
+            if progress.samples < len(X):
+                raise KeyboardInterrupt
+
+    fm.set_num_threads(3)
+    with pytest.raises(KeyboardInterrupt):
+        fm.MLP(layers).fit(X, y, epochs=3, callbacks=[Look()])
+    assert min(free) == 1
+    assert _core.get_free_threads() == 3
 
 
 def test_operations_in_several_threads(dtype):

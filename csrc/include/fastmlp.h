@@ -50,6 +50,8 @@ void fm_set_num_threads(int n);
 /* Threads that a call made now may use: the bound, lowered to OpenMP's setting where that was
  * lowered since the library was loaded (threadpoolctl), and 1 in a forked child. */
 int fm_get_num_threads(void);
+/* Of those, the threads that calls in other threads of the process have left free, 1 at least. */
+int fm_get_free_threads(void);
 
 /* ---- arrays ---------------------------------------------------------------------------- */
 

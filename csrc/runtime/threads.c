@@ -13,6 +13,7 @@ static const double operations_per_lane = 32768;
 
 static atomic_int requested; /* 0: follow OpenMP */
 static atomic_int forked;
+static atomic_int taken; /* threads of the calls that are under way */
 static int limit_at_load, largest;
 
 /* More threads than this a core cannot help, and creating them may fail, at which OpenMP's run-time
@@ -50,9 +51,26 @@ int fm_get_num_threads(void)
     return limit < limit_at_load && limit < wanted ? limit : wanted;
 }
 
+void fm_take_threads(int n)
+{
+    taken += n;
+}
+
+void fm_return_threads(int n)
+{
+    taken -= n;
+}
+
+/* Two calls that each used all cores would wait at every barrier for a thread that has none. */
+int fm_get_free_threads(void)
+{
+    const int left = fm_get_num_threads() - taken;
+    return left > 1 ? left : 1;
+}
+
 int fm_threads_for(size_t lanes, double operations)
 {
-    const int threads = fm_get_num_threads();
+    const int threads = fm_get_free_threads();
     const double useful = operations / (operations_per_lane * (double)lanes);
     return useful < 2 ? 1 : useful < threads ? (int)useful : threads;
 }

@@ -8,4 +8,8 @@
  * elements: never more than gain from it, and 1 where the work is too small for a second. */
 int fm_threads_for(size_t lanes, double operations);
 
+/* A call takes threads, and gives them back. */
+void fm_take_threads(int n);
+void fm_return_threads(int n);
+
 #endif

@@ -23,6 +23,7 @@ cdef extern from "fastmlp.h" nogil:
     const char *fm_compiler()
     void fm_set_num_threads(int n)
     int fm_get_num_threads()
+    int fm_get_free_threads()
 
     ctypedef enum fm_dtype:
         FM_FLOAT32

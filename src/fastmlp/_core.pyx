@@ -157,6 +157,10 @@ def get_num_threads():
     return fm_get_num_threads()
 
 
+def get_free_threads():
+    return fm_get_free_threads()
+
+
 # Whether an array is what the core takes as it is: a plain one, not empty, with contiguous rows.
 cdef bint is_plain(object array, fm_matrix *m, bint writable) except -1:
     cdef Py_buffer buffer

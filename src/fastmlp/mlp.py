@@ -58,7 +58,7 @@ class MLP(base.MLP):
         self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
     ) -> tuple[float, int]:
         batch_size = min(batch_size, len(X))
-        threads = _core.get_num_threads()
+        threads = _core.get_free_threads()
         size = self._plan.training_workspace(X, batch_size, threads)
         # The system would clear the pages of a new workspace in every epoch.
         if self._workspace is None or len(self._workspace) < size:
@@ -85,7 +85,7 @@ class MLP(base.MLP):
         self._workspace = None
 
     def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
-        threads = _core.get_num_threads()
+        threads = _core.get_free_threads()
         size = self._plan.training_workspace(X, len(X), threads)
         gradient = np.empty_like(self._parameters)
         loss, _, samples = self._plan.gradient(
