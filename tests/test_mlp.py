@@ -670,13 +670,13 @@ def test_regression_has_no_accuracy_to_report():
 
 @pytest.fixture(scope="module")
 def long_epoch():
-    """Return samples and a network of which an epoch takes a second or more on any machine."""
+    """Return samples and a network of which an epoch takes some tenths of a second or more."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 300)).astype(np.float32)
     y = rng.integers(10, size=2000)
     # The same rows many times over: an epoch is long, its memory is small.
     rows = np.resize(np.arange(2000), 60_000)
-    return X[rows], y[rows], [300, 400, 10]
+    return X[rows], y[rows], [300, 1500, 10]
 
 
 @pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP])
