@@ -7,7 +7,7 @@
 static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     for (size_t i = 0; i < g->m; i += 2) {
-        const size_t rows = g->m - i < 2 ? 1 : 2;
+        const size_t rows = fm_min(2, g->m - i);
         fm_sparse_row row[2];
         for (size_t r = 0; r < rows; r++) {
             const void *x = fm_at(g->a, (ptrdiff_t)(i + r) * g->a_row, kernels->itemsize);
@@ -20,13 +20,19 @@ static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm
     }
 }
 
+void fm_activate_columns(const layer *l, const fm_kernels *kernels, fm_activation activation,
+                         size_t rows, size_t columns, void *y, ptrdiff_t y_row)
+{
+    const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? columns : l->outputs;
+    fm_activate_rows(kernels, activation, rows, width, y, y_row, y, y_row);
+}
+
 /* What the product has not applied yet. */
 static void activate(const layer *l, const fm_kernels *kernels, fm_activation activation,
                      size_t rows, size_t columns, void *y, ptrdiff_t y_row)
 {
     if (activation != FM_IDENTITY && activation != FM_RELU) {
-        const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? columns : l->outputs;
-        fm_activate_rows(kernels, activation, rows, width, y, y_row, y, y_row);
+        fm_activate_columns(l, kernels, activation, rows, columns, y, y_row);
     }
 }
 
@@ -58,15 +64,25 @@ static void forward(const layer *l, const fm_kernels *kernels, fm_columns parame
     activate(l, kernels, activation, rows, gemm.n, y, y_row);
 }
 
-static void forward_rows(const layer *l, const fm_kernels *kernels, fm_columns parameters,
-                         size_t rows, const fm_sparse_row *x, void *y, ptrdiff_t y_row,
-                         fm_activation activation)
+static void forward_samples(const layer *l, const fm_kernels *kernels, fm_columns parameters,
+                            size_t rows, const fm_samples *x, const size_t *order, size_t first,
+                            void *y, ptrdiff_t y_row, fm_activation activation,
+                            const fm_scratch *scratch)
 {
     if (!parameters.outputs) {
         return;
     }
-    kernels->sparse_rows(rows, parameters.outputs, x, parameters.weight, parameters.row,
-                         parameters.bias, activation == FM_RELU, y, y_row);
+    for (size_t i = 0; i < rows; i += 2) {
+        const size_t count = fm_min(2, rows - i);
+        fm_sparse_row row[2];
+        for (size_t r = 0; r < count; r++) {
+            const size_t sample = order ? order[first + i + r] : first + i + r;
+            row[r] = fm_sparse_row_of(kernels, x, sample, scratch->value[r]);
+        }
+        kernels->sparse_rows(count, parameters.outputs, row, parameters.weight, parameters.row,
+                             parameters.bias, activation == FM_RELU,
+                             fm_at(y, (ptrdiff_t)i * y_row, kernels->itemsize), y_row);
+    }
     activate(l, kernels, activation, rows, parameters.outputs, y, y_row);
 }
 
@@ -198,9 +214,9 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
                          (ptrdiff_t)l->out_stride, mode, alpha, fm_at(target.bias, begin, item));
 }
 
-static void gradient_rows(const layer *l, const fm_kernels *kernels, size_t rows,
-                          fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
-                          fm_columns target, fm_range inputs, fm_range biases)
+static void gradient_samples(const layer *l, const fm_kernels *kernels, size_t rows,
+                             fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
+                             fm_columns target, fm_range inputs, fm_range biases)
 {
     const size_t item = kernels->itemsize;
     const ptrdiff_t dy_row = (ptrdiff_t)l->out_stride, begin = (ptrdiff_t)biases.begin;
@@ -235,5 +251,5 @@ static void transpose(const layer *l, const fm_kernels *kernels, const void *par
                        (ptrdiff_t)l->in_stride);
 }
 
-const layer_type fm_dense_layer = {forward,  forward_rows,  backward,
-                                   gradient, gradient_rows, transpose};
+const layer_type fm_dense_layer = {forward,  forward_samples,  backward,
+                                   gradient, gradient_samples, transpose};

@@ -148,20 +148,14 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
     return fm_step_lay_out(network, x, batch_size, base, step, order);
 }
 
-static size_t workspace_for(const fm_network *network, const fm_kernels *kernels,
-                            const fm_samples *x, size_t batch_size, int threads)
+size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
+                                     size_t batch_size, int threads)
 {
-    fm_step step = {.kernels = kernels};
+    fm_step step = {.kernels = fm_kernels_for(network->dtype)};
     size_t *order;
     const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
     const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
     return gradient > training ? gradient : training;
-}
-
-size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                     size_t batch_size, int threads)
-{
-    return workspace_for(network, fm_kernels_for(network->dtype), x, batch_size, threads);
 }
 
 /* Prepare a step in the caller's workspace. */
@@ -176,13 +170,15 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     if (!batch_size || threads < 1) {
         return FM_ERROR_VALUE;
     }
-    const fm_kernels *kernels = fm_kernels_for(network->dtype);
+    *step = (fm_step){.network = network,
+                      .kernels = fm_kernels_for(network->dtype),
+                      .parameters = parameters,
+                      .x = x,
+                      .y = y};
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
-        workspace_for(network, kernels, x, batch_size, threads) > workspace_size) {
+        lay_out(network, x, batch_size, threads, purpose, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
-    *step = (fm_step){
-        .network = network, .kernels = kernels, .parameters = parameters, .x = x, .y = y};
     lay_out(network, x, batch_size, threads, purpose, workspace, step, order);
     fm_step_look_at_zeros(step);
     return FM_OK;

@@ -63,29 +63,6 @@ void fm_first_give_back(const fm_step *step, size_t part, size_t parts)
                  fm_columns_of(step->network, l, step->parameters, columns));
 }
 
-/* Pass sparse rows through columns of the first layer, in pairs, as the kernel runs two side by
- * side. */
-static void forward_sparse(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
-                           fm_range columns)
-{
-    const layer *l = &step->network->layers[0];
-    const ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
-    const fm_columns parameters = first_parameters(step, part, columns);
-    for (size_t i = rows.begin; i < rows.end; i += 2) {
-        const size_t count = fm_min(2, rows.end - i);
-        fm_sparse_row x[2];
-        for (size_t r = 0; r < count; r++) {
-            x[r] = fm_sparse_row_of(step->kernels, step->x, fm_step_sample(step, batch, i + r),
-                                    step->scratch[part].value[r]);
-        }
-        const ptrdiff_t corner = (ptrdiff_t)i * y_row + (ptrdiff_t)columns.begin;
-        l->type->forward_sparse(
-            l, step->kernels, parameters, count, x,
-            fm_at(step->first_output[batch.number % 2], corner, step->network->itemsize), y_row,
-            fm_step_activation(step->network, 0));
-    }
-}
-
 /* Gather rows and pass them through columns of the first layer. */
 void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
                       fm_range columns)
@@ -95,20 +72,24 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    void *x = input_of(step, part);
+    const fm_columns parameters = first_parameters(step, part, columns);
+    const fm_activation activation = fm_step_activation(net, 0);
+    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
+                    item);
     if (step->x->starts) {
-        forward_sparse(step, batch, part, rows, columns);
+        l->type->forward_sparse(l, step->kernels, parameters, rows.end - rows.begin, step->x,
+                                step->order, batch.first + rows.begin, y, y_row, activation,
+                                &step->scratch[part]);
         return;
     }
+    void *x = input_of(step, part);
     for (size_t i = rows.begin; i < rows.end; i++) {
         prefetch_sample(step, batch, i + batch.count);
         fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, i),
                       fm_at(x, (ptrdiff_t)i * x_row, item));
     }
-    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
-                    item);
-    l->type->forward(l, step->kernels, first_parameters(step, part, columns), rows.end - rows.begin,
-                     fm_at(x, begin * x_row, item), x_row, y, y_row, fm_step_activation(net, 0),
+    l->type->forward(l, step->kernels, parameters, rows.end - rows.begin,
+                     fm_at(x, begin * x_row, item), x_row, y, y_row, activation,
                      step->skip_forward ? &step->scratch[part] : NULL);
 }
 

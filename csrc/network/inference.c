@@ -1,5 +1,4 @@
 /* Prediction and evaluation: blocks of rows pass through all layers while they are in cache. */
-#include <float.h>
 #include <stdatomic.h>
 
 #include "network.h"
@@ -87,30 +86,13 @@ static void evaluate_rows(const inference *f, size_t first, size_t rows, char *l
     }
 }
 
-/* Sparse rows through the first layer, in pairs. */
-static void sparse_layer(const inference *f, const layer *l, fm_columns parameters, fm_range rows,
-                         const fm_scratch *lists, char *y, ptrdiff_t y_row,
-                         fm_activation activation)
-{
-    for (size_t i = rows.begin; i < rows.end; i += 2) {
-        const size_t count = fm_min(2, rows.end - i);
-        fm_sparse_row x[2];
-        for (size_t r = 0; r < count; r++) {
-            x[r] = fm_sparse_row_of(f->kernels, f->x, i + r, lists->value[r]);
-        }
-        l->type->forward_sparse(l, f->kernels, parameters, count, x,
-                                fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, f->kernels->itemsize),
-                                y_row, activation);
-    }
-}
-
 /* Whether what the first layer made of rows shows that one of them is not finite, as such a value
  * makes every sum infinite or NaN. Sums may also overflow, so the rows are looked at themselves. */
 static int has_bad_sample(const inference *f, size_t first, size_t rows, const char *y,
                           ptrdiff_t y_row)
 {
     const size_t item = f->kernels->itemsize;
-    const double largest = f->network->dtype == FM_FLOAT32 ? FLT_MAX : DBL_MAX;
+    const double largest = fm_largest(f->network->dtype, f->network->dtype);
     int suspect = 0;
     for (size_t i = 0; i < rows; i++) {
         suspect |= !f->kernels->all_within(1, fm_at(y, (ptrdiff_t)i * y_row, item), largest);
@@ -119,7 +101,7 @@ static int has_bad_sample(const inference *f, size_t first, size_t rows, const c
         return 0;
     }
     const fm_kernels *kernels = fm_kernels_for(f->x->dtype);
-    const double limit = f->x->dtype == FM_FLOAT32 ? FLT_MAX : largest;
+    const double limit = fm_largest(f->x->dtype, f->network->dtype);
     for (size_t i = first; i < first + rows; i++) {
         const fm_sparse_row row = f->x->starts
                                       ? fm_sparse_row_of(kernels, f->x, i, NULL)
@@ -172,8 +154,8 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
         /* An activation could hide what is looked for. */
         const fm_activation fused = look ? FM_IDENTITY : activation;
         if (i == 0 && f->x->starts) {
-            sparse_layer(f, l, parameters, (fm_range){first, first + rows}, &lists, y, y_row,
-                         fused);
+            l->type->forward_sparse(l, f->kernels, parameters, rows, f->x, NULL, first, y, y_row,
+                                    fused, &lists);
         } else {
             l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused,
                              i == 0 && f->skip ? &lists : NULL);
@@ -183,8 +165,7 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
             return;
         }
         if (fused != activation) {
-            const size_t width = activation < FM_POINTWISE_ACTIVATIONS ? columns : l->outputs;
-            fm_activate_rows(f->kernels, activation, rows, width, y, y_row, y, y_row);
+            fm_activate_columns(l, f->kernels, activation, rows, columns, y, y_row);
         }
         if (last && f->y) {
             evaluate_rows(f, first, rows, y, y_row);

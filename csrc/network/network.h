@@ -50,10 +50,12 @@ typedef struct {
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
-    /* Columns of y for `rows` sparse rows. */
+    /* Columns of y for `rows` sparse samples: from `first` on or, where order is not NULL, those
+     * that order lists from there on. */
     void (*forward_sparse)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
-                           size_t rows, const fm_sparse_row *x, void *y, ptrdiff_t y_row,
-                           fm_activation activation);
+                           size_t rows, const fm_samples *x, const size_t *order, size_t first,
+                           void *y, ptrdiff_t y_row, fm_activation activation,
+                           const fm_scratch *scratch);
     /* Columns of dx from dy, the gradient of the pre-activation; dx points at the first. Where
      * there is no transposed copy of the weights, NULL, panels of it are made in scratch. */
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *parameters,
@@ -85,6 +87,11 @@ struct layer {
 };
 
 extern const layer_type fm_dense_layer;
+
+/* y = f(y) for columns of a layer's output, padding included; functions of a whole row leave that
+ * out. */
+void fm_activate_columns(const layer *l, const fm_kernels *kernels, fm_activation activation,
+                         size_t rows, size_t columns, void *y, ptrdiff_t y_row);
 
 struct fm_network {
     fm_dtype dtype;

@@ -27,11 +27,9 @@ static size_t most_entries(const fm_samples *x, size_t batch)
     return longest && batch > UINT32_MAX / 2 / longest ? SIZE_MAX : longest * batch;
 }
 
-static fm_entries *take_entries(cursor *c, const fm_network *network, const fm_samples *x,
-                                size_t batch)
+static fm_entries *take_entries(cursor *c, const fm_network *network, size_t most, size_t batch)
 {
     const size_t inputs = network->layers[0].inputs, item = network->itemsize;
-    const size_t most = most_entries(x, batch);
     fm_entries *entries = take(c, 1, sizeof *entries);
     fm_entries e = {0};
     e.head = take(c, inputs, sizeof(uint32_t));
@@ -49,7 +47,7 @@ static fm_entries *take_entries(cursor *c, const fm_network *network, const fm_s
 }
 
 static void take_scratch(cursor *c, const fm_network *network, const fm_samples *x, size_t batch,
-                         const fm_step *step, fm_scratch *scratch)
+                         size_t entries, const fm_step *step, fm_scratch *scratch)
 {
     const fm_kernels *kernels = step->kernels;
     const layer *l = &network->layers[0];
@@ -60,7 +58,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
         s.value[i] = take(c, room, network->itemsize);
     }
     if (x->starts) {
-        s.entries = take_entries(c, network, x, batch);
+        s.entries = take_entries(c, network, entries, batch);
     } else {
         s.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
         s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
@@ -127,8 +125,9 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     }
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
+    const size_t entries = x->starts ? most_entries(x, batch) : 0;
     for (size_t i = 0; i < threads; i++) {
-        take_scratch(&c, network, x, batch, step, base ? &step->scratch[i] : NULL);
+        take_scratch(&c, network, x, batch, entries, step, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
         void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
                                              : NULL;

@@ -1,18 +1,32 @@
 /* The dense layer as three products. */
 #include "ops.h"
 
+/* FM_OK if samples of a dtype and shape fit the layer. */
+static fm_status check_forward(fm_dtype dtype, size_t rows, size_t cols, const fm_matrix *w,
+                               fm_activation activation, const fm_matrix *out)
+{
+    if (!fm_is_real(dtype) || w->dtype != dtype || out->dtype != dtype) {
+        return FM_ERROR_DTYPE;
+    }
+    if (w->rows != cols || out->rows != rows || out->cols != w->cols || !fm_is_writable(out)) {
+        return FM_ERROR_SHAPE;
+    }
+    return activation < 0 || activation >= FM_ACTIVATIONS ? FM_ERROR_VALUE : FM_OK;
+}
+
+/* Apply what the product has not applied yet. */
+static fm_status finish_forward(fm_activation activation, const fm_matrix *out)
+{
+    return activation == FM_IDENTITY || activation == FM_RELU ? FM_OK
+                                                              : fm_activate(activation, out, out);
+}
+
 fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b,
                            fm_activation activation, const fm_matrix *out)
 {
-    if (!fm_is_real(x->dtype) || w->dtype != x->dtype || out->dtype != x->dtype) {
-        return FM_ERROR_DTYPE;
-    }
-    if (w->rows != x->cols || out->rows != x->rows || out->cols != w->cols ||
-        !fm_is_writable(out)) {
-        return FM_ERROR_SHAPE;
-    }
-    if (activation < 0 || activation >= FM_ACTIVATIONS) {
-        return FM_ERROR_VALUE;
+    fm_status status = check_forward(x->dtype, x->rows, x->cols, w, activation, out);
+    if (status) {
+        return status;
     }
     const fm_gemm gemm = {.m = x->rows,
                           .n = w->cols,
@@ -27,11 +41,8 @@ fm_status fm_dense_forward(const fm_matrix *x, const fm_matrix *w, const void *b
                           .mode = FM_GEMM_STORE,
                           .bias = b,
                           .relu = activation == FM_RELU};
-    const fm_status status = fm_product(fm_kernels_for(x->dtype), &gemm, 0);
-    if (status || activation == FM_IDENTITY || activation == FM_RELU) {
-        return status;
-    }
-    return fm_activate(activation, out, out);
+    status = fm_product(fm_kernels_for(x->dtype), &gemm, 0);
+    return status ? status : finish_forward(activation, out);
 }
 
 typedef struct {
@@ -57,23 +68,14 @@ static void sparse_forward_part(void *context, size_t part, size_t parts)
 fm_status fm_dense_forward_sparse(const fm_samples *x, const fm_matrix *w, const void *b,
                                   fm_activation activation, const fm_matrix *out)
 {
-    if (!fm_is_real(x->dtype) || w->dtype != x->dtype || out->dtype != x->dtype) {
-        return FM_ERROR_DTYPE;
-    }
-    if (!x->starts || w->rows != x->cols || out->rows != x->rows || out->cols != w->cols ||
-        !fm_is_writable(out)) {
-        return FM_ERROR_SHAPE;
-    }
-    if (activation < 0 || activation >= FM_ACTIVATIONS) {
-        return FM_ERROR_VALUE;
+    const fm_status status = check_forward(x->dtype, x->rows, x->cols, w, activation, out);
+    if (status || !x->starts) {
+        return status ? status : FM_ERROR_SHAPE;
     }
     sparse_forward f = {fm_kernels_for(x->dtype), x, w, out, b, activation == FM_RELU};
     const double operations = 2.0 * (double)(x->starts[x->rows] - x->starts[0]) * (double)w->cols;
     fm_in_parallel(fm_threads_for(f.kernels->lanes, operations), sparse_forward_part, &f);
-    if (activation == FM_IDENTITY || activation == FM_RELU) {
-        return FM_OK;
-    }
-    return fm_activate(activation, out, out);
+    return finish_forward(activation, out);
 }
 
 fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_matrix *w,

@@ -1,5 +1,4 @@
 /* The scan for values that are not finite. */
-#include <float.h>
 #include <stdatomic.h>
 
 #include "ops.h"
@@ -31,8 +30,7 @@ fm_status fm_all_finite(const fm_matrix *x, fm_dtype as, int *finite)
     if (x->dtype == FM_UINT8) {
         return FM_OK;
     }
-    const double limit = as == FM_FLOAT64 && x->dtype == FM_FLOAT64 ? DBL_MAX : FLT_MAX;
-    scan s = {fm_kernels_for(x->dtype), x, limit, 1};
+    scan s = {fm_kernels_for(x->dtype), x, fm_largest(x->dtype, as), 1};
     const double work = 5.0 * (double)x->rows *
                         (double)x->cols; /* to load them, see activation.c */
     fm_in_parallel(fm_threads_for(s.kernels->lanes, work), scan_part, &s);

@@ -2,6 +2,8 @@
 #ifndef FM_OPS_H
 #define FM_OPS_H
 
+#include <float.h>
+
 #include "isa.h"
 #include "threads.h"
 
@@ -56,6 +58,12 @@ static inline fm_range fm_share(size_t total, size_t unit, size_t part, size_t p
     const size_t units = (total + unit - 1) / unit;
     return (fm_range){fm_min(units * part / parts * unit, total),
                       fm_min(units * (part + 1) / parts * unit, total)};
+}
+
+/* The largest finite element of a floating-point dtype that another can hold as well. */
+static inline double fm_largest(fm_dtype dtype, fm_dtype as)
+{
+    return dtype == FM_FLOAT64 && as == FM_FLOAT64 ? DBL_MAX : FLT_MAX;
 }
 
 static inline int fm_is_real(fm_dtype dtype)

@@ -10,6 +10,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport strchr
 from posix.stdlib cimport posix_memalign
 
 from numpy import empty, ndarray
@@ -65,33 +66,27 @@ cdef fm_matrix view(object array, bint writable=False) except *:
     return m
 
 
-cdef const int64_t *indices(object array, size_t *count) except? NULL:
+# The elements of a vector of integers of a size, whose format is one of `formats`.
+cdef const void *integers(
+    object array, Py_ssize_t itemsize, const char *formats, size_t *count
+) except? NULL:
     cdef Py_buffer buffer
     PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-    cdef const int64_t *data = <const int64_t *>buffer.buf
+    cdef const void *data = buffer.buf
     cdef bint fits = (
-        buffer.ndim == 1 and buffer.itemsize == 8 and buffer.format[0] in b"lq"
-        and (buffer.shape[0] < 2 or buffer.strides[0] == 8)
+        buffer.ndim == 1 and buffer.itemsize == itemsize
+        and buffer.format[0] != 0 and strchr(formats, buffer.format[0]) != NULL
+        and (buffer.shape[0] < 2 or buffer.strides[0] == itemsize)
     )
     count[0] = buffer.shape[0] if buffer.ndim else 0
     PyBuffer_Release(&buffer)
     if not fits:
-        raise TypeError("a contiguous array of int64 expected")
+        raise TypeError(f"a contiguous array of int{8 * itemsize} expected")
     return data
 
 
-cdef const int32_t *columns_of(object array) except? NULL:
-    cdef Py_buffer buffer
-    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-    cdef const int32_t *data = <const int32_t *>buffer.buf
-    cdef bint fits = (
-        buffer.ndim == 1 and buffer.itemsize == 4 and buffer.format[0] == c"i"
-        and (buffer.shape[0] < 2 or buffer.strides[0] == 4)
-    )
-    PyBuffer_Release(&buffer)
-    if not fits:
-        raise TypeError("a contiguous array of int32 expected")
-    return data
+cdef const int64_t *indices(object array, size_t *count) except? NULL:
+    return <const int64_t *>integers(array, 8, b"lq", count)
 
 
 # A matrix, or CSR rows, see sparse.py.
@@ -109,7 +104,7 @@ cdef fm_samples as_samples(object x) except *:
         samples.rows, samples.cols = x.shape
         samples.stride = 0
         samples.starts = indices(x.starts, &count)
-        samples.columns = columns_of(x.columns)
+        samples.columns = <const int32_t *>integers(x.columns, 4, b"i", &count)
     samples.data, samples.dtype = m.data, m.dtype
     return samples
 
@@ -232,27 +227,23 @@ def matmul(a, b, bint transpose_a, bint transpose_b, out):
 
 
 def dense_forward(x, w, b, int activation, out):
-    cdef fm_matrix mx = view(x), mw = view(w), mb, mo = view(out, True)
+    cdef fm_samples samples
+    cdef fm_matrix mx, mw = view(w), mb, mo = view(out, True)
     cdef void *bias = NULL
+    cdef bint sparse = not isinstance(x, ndarray)
     cdef fm_status status
+    if sparse:
+        samples = as_samples(x)
+    else:
+        mx = view(x)
     if b is not None:
         mb = view(b)
         bias = mb.data
     with nogil:
-        status = fm_dense_forward(&mx, &mw, bias, <fm_activation>activation, &mo)
-    check(status)
-
-
-def dense_forward_sparse(x, w, b, int activation, out):
-    cdef fm_samples mx = as_samples(x)
-    cdef fm_matrix mw = view(w), mb, mo = view(out, True)
-    cdef void *bias = NULL
-    cdef fm_status status
-    if b is not None:
-        mb = view(b)
-        bias = mb.data
-    with nogil:
-        status = fm_dense_forward_sparse(&mx, &mw, bias, <fm_activation>activation, &mo)
+        if sparse:
+            status = fm_dense_forward_sparse(&samples, &mw, bias, <fm_activation>activation, &mo)
+        else:
+            status = fm_dense_forward(&mx, &mw, bias, <fm_activation>activation, &mo)
     check(status)
 
 

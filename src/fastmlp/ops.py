@@ -107,11 +107,8 @@ def dense_forward(
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     result = _out_rows(out)
     bias = None if b is None else _flat(b)
-    code = ACTIVATION_CODES[activation]
-    if isinstance(x, SparseRows):
-        _core.dense_forward_sparse(x, _rows(w), bias, code, result)
-    else:
-        _core.dense_forward(_rows(x), _rows(w), bias, code, result)
+    samples = x if isinstance(x, SparseRows) else _rows(x)
+    _core.dense_forward(samples, _rows(w), bias, ACTIVATION_CODES[activation], result)
     return _deliver(result, out)
 
 
