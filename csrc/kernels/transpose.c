@@ -1,11 +1,12 @@
-/* Transposition, by square blocks that are transposed in 128-bit registers, and packing. */
+/* Transposition, by blocks that are transposed within the 128-bit lanes of vectors, and packing. */
 #include <string.h>
 
 #include "real.h"
 
-typedef real quad __attribute__((vector_size(16)));
-
+/* Elements of a lane. */
 enum { SIDE = 16 / sizeof(real) };
+
+typedef real quad __attribute__((vector_size(16)));
 
 ALWAYS_INLINE quad load(const real *p)
 {
@@ -14,65 +15,124 @@ ALWAYS_INLINE quad load(const real *p)
     return v;
 }
 
-ALWAYS_INLINE void store(real *p, quad v) { memcpy(p, &v, sizeof v); }
-
-/* to (SIDE, SIDE) = from transposed */
-ALWAYS_INLINE void block(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row)
-{
-    const quad a = load(from), b = load(from + from_row);
+/* From vectors a and b, one beside the other within every lane: elements 0 to SIDE - 1 of a lane
+ * are a's, those after it b's. */
 #if FM_REAL_BITS == 32
-    const quad c = load(from + 2 * from_row), d = load(from + 3 * from_row);
-    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    store(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-    store(to + to_row, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-    store(to + 2 * to_row, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-    store(to + 3 * to_row, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+#define LANE(lanes, lane, i) ((i) % 4 + 4 * (lane) + ((i) / 4) * 4 * (lanes))
+#define IN_LANE(lanes, lane, i, j, k, l)                                                           \
+    LANE(lanes, lane, i), LANE(lanes, lane, j), LANE(lanes, lane, k), LANE(lanes, lane, l)
+#define LOW 0, 4, 1, 5
+#define HIGH 2, 6, 3, 7
+#define FIRST 0, 1, 4, 5
+#define SECOND 2, 3, 6, 7
 #else
-    store(to, __builtin_shufflevector(a, b, 0, 2));
-    store(to + to_row, __builtin_shufflevector(a, b, 1, 3));
+#define LANE(lanes, lane, i) ((i) % 2 + 2 * (lane) + ((i) / 2) * 2 * (lanes))
+#define IN_LANE(lanes, lane, i, j) LANE(lanes, lane, i), LANE(lanes, lane, j)
+#define LOW 0, 2
+#define HIGH 1, 3
 #endif
-}
+#define SELECT(lanes, lane, ...) IN_LANE(lanes, lane, __VA_ARGS__)
+#define SHUFFLE_1(a, b, which) __builtin_shufflevector(a, b, SELECT(1, 0, which))
+#define SHUFFLE_2(a, b, which)                                                                     \
+    __builtin_shufflevector(a, b, SELECT(2, 0, which), SELECT(2, 1, which))
+#define SHUFFLE_4(a, b, which)                                                                     \
+    __builtin_shufflevector(a, b, SELECT(4, 0, which), SELECT(4, 1, which), SELECT(4, 2, which),   \
+                            SELECT(4, 3, which))
 
-/* The block that begins at row i and column j, which may reach past the edges. */
+/* Rows `next` apart, each in a lane of its own. */
+#if FM_REAL_BITS == 32
+#define JOIN_2(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#define JOIN_4(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#else
+#define JOIN_2(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3)
+#define JOIN_4(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#endif
+#define STACK_1(from, next) load(from)
+#define STACK_2(from, next) JOIN_2(load(from), load((from) + (next)))
+#define STACK_4(from, next) JOIN_4(STACK_2(from, next), STACK_2((from) + 2 * (next), next))
+
+#define PUT(to, v)                                                                                 \
+    do {                                                                                           \
+        const __typeof__(v) value = v;                                                             \
+        memcpy(to, &value, sizeof value);                                                          \
+    } while (0)
+
+/* Rows [0, SIDE * lanes) of `from` become as many columns of `to`; cols is a multiple of SIDE. */
+#if FM_REAL_BITS == 32
+#define BAND(lanes)                                                                                \
+    static void band_##lanes(size_t cols, const real *from, ptrdiff_t row, real *to,               \
+                             ptrdiff_t to_row)                                                     \
+    {                                                                                              \
+        typedef real column __attribute__((vector_size(16 * lanes)));                              \
+        for (size_t j = 0; j < cols; j += 4, from += 4, to += 4 * to_row) {                        \
+            const column a = STACK_##lanes(from, 4 * row);                                         \
+            const column b = STACK_##lanes(from + row, 4 * row);                                   \
+            const column c = STACK_##lanes(from + 2 * row, 4 * row);                               \
+            const column d = STACK_##lanes(from + 3 * row, 4 * row);                               \
+            const column ab_low = SHUFFLE_##lanes(a, b, LOW);                                      \
+            const column ab_high = SHUFFLE_##lanes(a, b, HIGH);                                    \
+            const column cd_low = SHUFFLE_##lanes(c, d, LOW);                                      \
+            const column cd_high = SHUFFLE_##lanes(c, d, HIGH);                                    \
+            PUT(to, SHUFFLE_##lanes(ab_low, cd_low, FIRST));                                       \
+            PUT(to + to_row, SHUFFLE_##lanes(ab_low, cd_low, SECOND));                             \
+            PUT(to + 2 * to_row, SHUFFLE_##lanes(ab_high, cd_high, FIRST));                        \
+            PUT(to + 3 * to_row, SHUFFLE_##lanes(ab_high, cd_high, SECOND));                       \
+        }                                                                                          \
+    }
+#else
+#define BAND(lanes)                                                                                \
+    static void band_##lanes(size_t cols, const real *from, ptrdiff_t row, real *to,               \
+                             ptrdiff_t to_row)                                                     \
+    {                                                                                              \
+        typedef real column __attribute__((vector_size(16 * lanes)));                              \
+        for (size_t j = 0; j < cols; j += 2, from += 2, to += 2 * to_row) {                        \
+            const column a = STACK_##lanes(from, 2 * row);                                         \
+            const column b = STACK_##lanes(from + row, 2 * row);                                   \
+            PUT(to, SHUFFLE_##lanes(a, b, LOW));                                                   \
+            PUT(to + to_row, SHUFFLE_##lanes(a, b, HIGH));                                         \
+        }                                                                                          \
+    }
+#endif
+
+#if FM_SIMD == 256
+enum { TALL = 2 * SIDE };
+BAND(2)
+#define TALL_BAND band_2
+#elif FM_SIMD == 512
+enum { TALL = 4 * SIDE };
+BAND(4)
+#define TALL_BAND band_4
+#endif
+BAND(1)
+
 static void edge(size_t rows, size_t cols, const real *from, ptrdiff_t from_row, real *to,
                  ptrdiff_t to_row)
 {
-    for (size_t i = 0; i < rows && i < SIDE; i++) {
-        for (size_t j = 0; j < cols && j < SIDE; j++) {
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < cols; j++) {
             to[(ptrdiff_t)j * to_row + (ptrdiff_t)i] = from[(ptrdiff_t)i * from_row + (ptrdiff_t)j];
         }
     }
 }
 
-static void tile(size_t rows, size_t cols, const real *src, ptrdiff_t src_row, real *dst,
-                 ptrdiff_t dst_row)
-{
-    for (size_t j = 0; j < cols; j += SIDE) {
-        for (size_t i = 0; i < rows; i += SIDE) {
-            const real *from = src + (ptrdiff_t)i * src_row + (ptrdiff_t)j;
-            real *to = dst + (ptrdiff_t)j * dst_row + (ptrdiff_t)i;
-            if (rows - i >= SIDE && cols - j >= SIDE) {
-                block(from, src_row, to, dst_row);
-            } else {
-                edge(rows - i, cols - j, from, src_row, to, dst_row);
-            }
-        }
-    }
-}
-
-/* Rows that go together, so that their cache lines are still there for the next columns. */
-enum { ROWS = 64 };
-
 static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
                       ptrdiff_t dst_row)
 {
-    for (size_t i = 0; i < rows; i += ROWS) {
-        tile(rows - i < ROWS ? rows - i : ROWS, cols, (const real *)src + (ptrdiff_t)i * src_row,
-             src_row, (real *)dst + (ptrdiff_t)i, dst_row);
+    const size_t whole = cols / SIDE * SIDE;
+    const real *from = src;
+    real *to = dst;
+    size_t i = 0;
+#ifdef TALL_BAND
+    for (; i + TALL <= rows; i += TALL) {
+        TALL_BAND(whole, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
     }
+#endif
+    for (; i + SIDE <= rows; i += SIDE) {
+        band_1(whole, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
+    }
+    edge(i, cols - whole, from + whole, src_row, to + (ptrdiff_t)whole * dst_row, dst_row);
+    edge(rows - i, cols, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
 }
 
 /* A strip of contiguous elements: `strip` of them for every depth, but `width` that exist. */
@@ -82,7 +142,7 @@ static void copy_strip(size_t strip, size_t width, size_t depth, const real *fro
     for (size_t p = 0; p < depth; p++) {
         size_t i = 0;
         for (; i + SIDE <= width; i += SIDE) {
-            store(to + i, load(from + i));
+            PUT(to + i, load(from + i));
         }
         for (; i < width; i++) {
             to[i] = from[i];
