@@ -78,7 +78,9 @@ def read_array(path: Path, *, md5: str | None = None) -> NDArray[Any]:
     if 0 in shape:
         raise ValueError(f"{path}: the IDX header declares {_times(shape)} values, none at all")
     values = np.frombuffer(data, dtype).reshape(shape)
-    return values.astype(dtype.newbyteorder("="), copy=False)
+    # A copy, as NumPy's own memory comes in huge pages where the system has them: training reads
+    # rows at random, and would otherwise wait for the addresses of their pages.
+    return values.astype(dtype.newbyteorder("="))
 
 
 def find(folder: Path, name: str) -> Path | None:
