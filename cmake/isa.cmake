@@ -12,7 +12,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(FASTMLP_ISAS avx512 avx2 generic)
   set(FASTMLP_FEATURES_avx2 avx2 fma)
   set(FASTMLP_SIMD_avx2 256)
-  set(FASTMLP_FEATURES_avx512 avx512f avx512dq avx512bw avx512vl avx2 fma)
+  set(FASTMLP_FEATURES_avx512 avx512f avx512dq avx512bw avx512vl avx2 fma bmi2)
   set(FASTMLP_SIMD_avx512 512)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   # Part of the architecture's baseline.

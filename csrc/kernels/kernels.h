@@ -65,16 +65,21 @@ typedef struct fm_kernels {
     void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
                       ptrdiff_t dst_row);
     /* Sparse products.
-     * compress: the non-zeros of a row; index and value have room for n + lanes elements.
+     * compress: the columns where one of two rows is not zero, and what the rows hold there;
+     * outputs have room for n + lanes elements. Of one row alone: row1 = row0 and value1 = value0.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
+     * sparse_pair: the same for two rows of one index.
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED.
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set bit `sample` of
      * marks[g].
      * marked_gemm: the gemm, modes store and add scaled, n a multiple of the vector, of an a whose
      * column p is zero in rows 4g to 4g + 3 unless bit p % 32 of marks[p / 32 * stride + g] is set;
-     * list is scratch of 32 * words elements. */
-    size_t (*compress)(size_t n, const void *row, uint32_t *index, void *value);
+     * list is scratch of 32 * words + 16 elements. */
+    size_t (*compress)(size_t n, const void *row0, const void *row1, uint32_t *index, void *value0,
+                       void *value1);
     void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
+                        const void *bias, int relu, void *c, ptrdiff_t c_row);
+    void (*sparse_pair)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
     void (*sparse_sum)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                        fm_gemm_mode mode, double alpha, void *c);

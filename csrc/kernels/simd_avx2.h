@@ -44,6 +44,15 @@ ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 {
     return MM(blendv)(y, x, MM(cmp)(a, b, _CMP_LT_OQ));
 }
+ALWAYS_INLINE vec vec_keep(vec v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    return (unsigned)MM(movemask)(MM(cmp)(v, vec_set1(0), _CMP_NEQ_UQ));
+}
 
 /* 2^n by writing the exponent field; n within the normal range. */
 ALWAYS_INLINE vec vec_power2(vec n)

@@ -23,6 +23,11 @@ ALWAYS_INLINE vec vec_load_first(const real *p, vec_mask m, vec fill)
 }
 ALWAYS_INLINE void vec_store_first(real *p, vec v, vec_mask m) { MM(mask_storeu)(p, m, v); }
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
+ALWAYS_INLINE vec vec_keep(vec v)
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return MM(max)(a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return MM(min)(a, b); }
 ALWAYS_INLINE vec vec_round(vec x)
@@ -36,10 +41,18 @@ ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    return _mm512_cmp_ps_mask(v, vec_set1(0), _CMP_NEQ_UQ);
+}
 #else
 ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 {
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), y, x);
+}
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    return _mm512_cmp_pd_mask(v, vec_set1(0), _CMP_NEQ_UQ);
 }
 #endif
 #undef MM

@@ -46,6 +46,16 @@ ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y) { return vec_if(a < b,
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_if(a > b, a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_if(a < b, a, b); }
 
+ALWAYS_INLINE vec vec_keep(vec v) { return v; }
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    unsigned set = 0;
+    for (unsigned i = 0; i < LANES; i++) {
+        set |= (unsigned)(v[i] != 0) << i;
+    }
+    return set;
+}
+
 /* Adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest integer. */
 ALWAYS_INLINE vec vec_round(vec x)
 {

@@ -57,6 +57,20 @@ ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_if_less(b, a, a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_if_less(a, b, a, b); }
 ALWAYS_INLINE vec vec_round(vec x) { return MM(vrndnq)(x); }
 
+ALWAYS_INLINE vec vec_keep(vec v)
+{
+    __asm__("" : "+w"(v));
+    return v;
+}
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    unsigned set = 0;
+    for (unsigned i = 0; i < LANES; i++) {
+        set |= (unsigned)(v[i] != 0) << i;
+    }
+    return set;
+}
+
 /* 2^n by writing the exponent field; n within the normal range. */
 ALWAYS_INLINE vec vec_power2(vec n)
 {

@@ -3,20 +3,24 @@
 
 #include "network.h"
 
-/* Rows go in pairs, as the kernel runs two side by side. */
+/* Rows go in pairs, which share a list. */
 static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
+    uint32_t *index = scratch->index[0];
     for (size_t i = 0; i < g->m; i += 2) {
-        const size_t rows = fm_min(2, g->m - i);
-        fm_sparse_row row[2];
-        for (size_t r = 0; r < rows; r++) {
-            const void *x = fm_at(g->a, (ptrdiff_t)(i + r) * g->a_row, kernels->itemsize);
-            row[r].count = kernels->compress(g->k, x, scratch->index[r], scratch->value[r]);
-            row[r].index = scratch->index[r];
-            row[r].value = scratch->value[r];
+        const char *x = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
+        char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
+        const size_t other = i + 1 < g->m;
+        const size_t count = kernels->compress(g->k, x,
+                                               fm_at(x, other ? g->a_row : 0, kernels->itemsize),
+                                               index, scratch->value[0], scratch->value[other]);
+        const fm_sparse_row rows[2] = {{count, index, scratch->value[0]},
+                                       {count, index, scratch->value[1]}};
+        if (other) {
+            kernels->sparse_pair(g->n, rows, g->b, g->b_row, g->bias, g->relu, c, g->c_row);
+        } else {
+            kernels->sparse_rows(1, g->n, rows, g->b, g->b_row, g->bias, g->relu, c, g->c_row);
         }
-        kernels->sparse_rows(rows, g->n, row, g->b, g->b_row, g->bias, g->relu,
-                             fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize), g->c_row);
     }
 }
 

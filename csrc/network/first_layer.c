@@ -82,15 +82,20 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
                                 &step->scratch[part]);
         return;
     }
-    void *x = input_of(step, part);
-    for (size_t i = rows.begin; i < rows.end; i++) {
-        prefetch_sample(step, batch, i + batch.count);
-        fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, i),
-                      fm_at(x, (ptrdiff_t)i * x_row, item));
+    /* Sparse rows go in pairs, so that what is asked for comes while the pair is multiplied. */
+    const size_t unit = step->skip_forward ? 2 : rows.end - rows.begin;
+    for (size_t i = rows.begin; i < rows.end; i += unit) {
+        const size_t end = fm_min(i + unit, rows.end);
+        char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);
+        for (size_t r = i; r < end; r++) {
+            prefetch_sample(step, batch, r + batch.count);
+            fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, r),
+                          fm_at(x, (ptrdiff_t)(r - i) * x_row, item));
+        }
+        l->type->forward(l, step->kernels, parameters, end - i, x, x_row,
+                         fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item), y_row, activation,
+                         step->skip_forward ? &step->scratch[part] : NULL);
     }
-    l->type->forward(l, step->kernels, parameters, rows.end - rows.begin,
-                     fm_at(x, begin * x_row, item), x_row, y, y_row, activation,
-                     step->skip_forward ? &step->scratch[part] : NULL);
 }
 
 /* The gradient for inputs and for columns, those of dy and of the target. */

@@ -62,7 +62,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
     } else {
         s.marks_stride = (l->inputs + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
         s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
-        s.list = take(c, 32 * words, sizeof(uint32_t));
+        s.list = take(c, 32 * words + 16, sizeof(uint32_t));
     }
     if (batch > FM_GRADIENT_SAMPLES) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
