@@ -46,6 +46,9 @@ TILE(8, 2)
 TILE(8, 3)
 PARTIAL_TILE(8)
 static void (*const tile_8[])(const tile_args *) = {NULL, tile_8x1, tile_8x2, tile_8x3};
+static void (*const *const full_rows)(const tile_args *) = tile_8;
+#else
+static void (*const *const full_rows)(const tile_args *) = tile_4;
 #endif
 
 /* m rows, a multiple of 4, of a panel of nv vectors (0: of `columns` < LANES columns). */
@@ -157,16 +160,21 @@ static tile_args args_of(const fm_gemm *g)
 /* A tile of a stays in the first-level cache while b's panels pass by. */
 static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
 {
-    enum { NR = NV * LANES };
+    const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;
         tile_args t = rows;
-        for (size_t j = 0; j < g->n; j += NR) {
-            rows_of(t, m, g->n - j < NR ? g->n - j : NR);
-            t.b = (const real *)t.b + NR * g->k;
-            t.c += NR;
-            t.bias = t.bias ? t.bias + NR : NULL;
+        for (size_t j = 0; j < g->n; j += strip) {
+            const size_t n = g->n - j < strip ? g->n - j : strip;
+            if (m == MR && n == strip) {
+                full_rows[strip / LANES](&t);
+            } else {
+                rows_of(t, m, n);
+            }
+            t.b += strip * g->k;
+            t.c += strip;
+            t.bias = t.bias ? t.bias + strip : NULL;
         }
         rows.a += a_tile;
         rows.c += MR * g->c_row;

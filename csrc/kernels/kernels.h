@@ -58,8 +58,8 @@ typedef struct fm_kernels {
      * to[i / strip * strip * depth + p * strip + i % strip]. Either along or down is 1. */
     void (*pack)(size_t strip, size_t count, size_t depth, const void *from, ptrdiff_t along,
                  ptrdiff_t down, void *to);
-    /* The gemm of a b packed in strips of nr columns, and of an a whose tiles of mr rows are a_tile
-     * apart. Sizes are not cut any further. */
+    /* The gemm of a b packed in strips of b_row columns, whole vectors and nr at most, and of an a
+     * whose tiles of mr rows are a_tile apart. Sizes are not cut any further. */
     void (*packed_gemm)(const fm_gemm *args, ptrdiff_t a_tile);
     /* dst (cols, rows) = src (rows, cols) transposed */
     void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,

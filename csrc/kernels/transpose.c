@@ -95,16 +95,13 @@ ALWAYS_INLINE quad load(const real *p)
     }
 #endif
 
-#if FM_SIMD == 256
-enum { TALL = 2 * SIDE };
-BAND(2)
-#define TALL_BAND band_2
-#elif FM_SIMD == 512
-enum { TALL = 4 * SIDE };
-BAND(4)
-#define TALL_BAND band_4
-#endif
 BAND(1)
+#if FM_SIMD >= 256
+BAND(2)
+#endif
+#if FM_SIMD >= 512
+BAND(4)
+#endif
 
 static void edge(size_t rows, size_t cols, const real *from, ptrdiff_t from_row, real *to,
                  ptrdiff_t to_row)
@@ -123,9 +120,14 @@ static void transpose(size_t rows, size_t cols, const void *src, ptrdiff_t src_r
     const real *from = src;
     real *to = dst;
     size_t i = 0;
-#ifdef TALL_BAND
-    for (; i + TALL <= rows; i += TALL) {
-        TALL_BAND(whole, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
+#if FM_SIMD >= 512
+    for (; i + 4 * SIDE <= rows; i += 4 * SIDE) {
+        band_4(whole, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
+    }
+#endif
+#if FM_SIMD >= 256
+    for (; i + 2 * SIDE <= rows; i += 2 * SIDE) {
+        band_2(whole, from + (ptrdiff_t)i * src_row, src_row, to + i, dst_row);
     }
 #endif
     for (; i + SIDE <= rows; i += SIDE) {

@@ -11,10 +11,10 @@
 
 /* Panels of b packed at a time, and rows of a: with kc they fill half of a 2 MB second-level
  * cache. */
-enum { PANELS = 16, ROW_BLOCK = 192 };
+enum { PANELS = 22, ROW_BLOCK = 192 };
 /* Bytes of b beyond which packing pays even without a transposition, from so many rows on; fewer
  * rows will do where b does not fit the second-level cache. */
-enum { PACK_BYTES = 1 << 18, PACK_ROWS = 48, HUGE_BYTES = 1 << 21, HUGE_ROWS = 17 };
+enum { PACK_BYTES = 1 << 17, PACK_ROWS = 48, HUGE_BYTES = 1 << 21, HUGE_ROWS = 17 };
 /* Columns of c from which on a tile of a is read often enough to be worth packing. */
 enum { PACK_A_COLUMNS = 192 };
 
@@ -45,32 +45,51 @@ static fm_gemm block(const product *p, size_t i, size_t m, size_t j, size_t n, s
     return g;
 }
 
+/* Of n columns those packed in strips of nr: one vector too many is better shared by two strips,
+ * where these are whole vectors, than a strip of its own. */
+static size_t in_full_strips(const fm_kernels *kernels, size_t n)
+{
+    const size_t nr = kernels->nr, lanes = kernels->lanes;
+    const int shared = n > nr && n % nr == lanes && (nr + lanes) % (2 * lanes) == 0;
+    return shared ? n - nr - lanes : n;
+}
+
 static void packed_part(const product *p, fm_range rows, fm_range columns, char *buffer)
 {
     const fm_kernels *kernels = p->kernels;
-    const size_t mr = kernels->mr, nr = kernels->nr, k = p->gemm.k;
+    const size_t mr = kernels->mr, nr = kernels->nr, k = p->gemm.k, item = kernels->itemsize;
+    const size_t strip = (nr + kernels->lanes) / 2;
     char *tiles = buffer + p->panel_bytes;
     for (size_t j = columns.begin; j < columns.end; j += PANELS * nr) {
         const size_t n = fm_min(PANELS * nr, columns.end - j);
+        const size_t full = in_full_strips(kernels, n);
         for (size_t d = 0; d < k; d += kernels->kc) {
             const size_t kc = fm_min(kernels->kc, k - d);
+            char *rest = buffer + full * kc * item;
             for (size_t i = rows.begin; i < rows.end; i += ROW_BLOCK) {
                 const size_t m = fm_min(ROW_BLOCK, rows.end - i);
-                fm_gemm g = block(p, i, m, j, n, d, kc);
+                fm_gemm g = block(p, i, m, j, full, d, kc);
+                fm_gemm h = block(p, i, m, j + full, n - full, d, kc);
                 ptrdiff_t a_tile = (ptrdiff_t)mr * g.a_row;
                 if (i == rows.begin) {
-                    kernels->pack(nr, n, kc, g.b, p->b_col, g.b_row, buffer);
+                    kernels->pack(nr, full, kc, g.b, p->b_col, g.b_row, buffer);
+                    kernels->pack(strip, n - full, kc, h.b, p->b_col, h.b_row, rest);
+                }
+                if (p->pack_a) {
+                    kernels->pack(mr, m, kc, g.a, g.a_row, g.a_col, tiles);
+                    g.a = h.a = tiles;
+                    g.a_row = h.a_row = 1;
+                    g.a_col = h.a_col = (ptrdiff_t)mr;
+                    a_tile = (ptrdiff_t)(mr * kc);
                 }
                 g.b = buffer;
                 g.b_row = (ptrdiff_t)nr;
-                if (p->pack_a) {
-                    kernels->pack(mr, m, kc, g.a, g.a_row, g.a_col, tiles);
-                    g.a = tiles;
-                    g.a_row = 1;
-                    g.a_col = (ptrdiff_t)mr;
-                    a_tile = (ptrdiff_t)(mr * kc);
-                }
+                h.b = rest;
+                h.b_row = (ptrdiff_t)strip;
                 kernels->packed_gemm(&g, a_tile);
+                if (h.n) {
+                    kernels->packed_gemm(&h, a_tile);
+                }
             }
         }
     }
