@@ -118,6 +118,7 @@ NETWORKS = {
     "narrow": ([3, 7, 5, 1], ["tanh", "sigmoid", "sigmoid"], 5000, 2001),
     "single layer": ([37, 1001], ["softmax"], 100, 33),
     "wide": ([100, 777, 390, 10], ["relu", "tanh", "softmax"], 100, 64),
+    "wide, large batch": ([61, 701, 530, 10], ["relu", "tanh", "softmax"], 560, 300),
     "wide, single samples": ([100, 777, 390, 10], ["relu", "tanh", "softmax"], 5, 1),
     "narrow, then wide": ([50, 17, 900, 400, 3], ["tanh", "relu", "tanh", "softmax"], 250, 120),
     "one large batch": ([50, 65, 33, 9], ["sigmoid", "identity", "sigmoid"], 701, 1000),
@@ -185,7 +186,9 @@ def test_using_a_network(kind, x_kind, dtype, isa):
 
 
 @pytest.mark.parametrize("n", [4, 7, 16])
-@pytest.mark.parametrize("kind", ["digits", "wide", "narrow, then wide", "one large batch"])
+@pytest.mark.parametrize(
+    "kind", ["digits", "wide", "wide, large batch", "narrow, then wide", "one large batch"]
+)
 def test_training_with_more_threads_than_cores(kind, n, dtype):
     fm.set_num_threads(1)
     expected = bits(trained(kind, dtype, "images"))

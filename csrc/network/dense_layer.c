@@ -125,6 +125,63 @@ static void backward_packed(const layer *l, const fm_kernels *kernels, const voi
     }
 }
 
+/* Samples and inputs that pass through together, and strips of dy packed at a time, when weights
+ * are large. */
+enum { LARGE_SAMPLES = 240, LARGE_INPUTS = 64, LARGE_STRIPS = 10 };
+/* Batches from this size on fill vectors with samples. */
+enum { MANY_SAMPLES = 32 };
+
+size_t fm_panel_elements(const fm_kernels *kernels, size_t batch, size_t widest)
+{
+    const size_t nr = kernels->nr, samples = fm_round_up(fm_min(batch, LARGE_SAMPLES), nr);
+    const size_t depth = fm_min(batch, FM_GRADIENT_SAMPLES);
+    const size_t transposed = samples * (widest + LARGE_INPUTS);
+    const size_t packed = depth * (LARGE_STRIPS * nr + LARGE_INPUTS);
+    return fm_max(kernels->kc * nr, fm_max(transposed, packed));
+}
+
+/* dx' = w dy': so w is read once, as it lies; dy and dx are transposed, which are small beside it.
+ */
+static void backward_large(const layer *l, const fm_kernels *kernels, const void *parameters,
+                           const fm_gemm *g, fm_range columns, void *panel)
+{
+    const size_t item = kernels->itemsize, nr = kernels->nr, kc = kernels->kc;
+    for (size_t i = 0; i < g->m; i += LARGE_SAMPLES) {
+        const size_t samples = fm_min(LARGE_SAMPLES, g->m - i), row = fm_round_up(samples, nr);
+        char *sums = fm_at(panel, (ptrdiff_t)(row * g->k), item);
+        for (size_t p = 0; p < g->k; p += kc) {
+            const ptrdiff_t from = (ptrdiff_t)i * g->a_row + (ptrdiff_t)p;
+            kernels->pack(nr, samples, fm_min(kc, g->k - p), fm_at(g->a, from, item), g->a_row, 1,
+                          fm_at(panel, (ptrdiff_t)(row * p), item));
+        }
+        for (size_t j = columns.begin; j < columns.end; j += LARGE_INPUTS) {
+            const size_t width = fm_min(LARGE_INPUTS, columns.end - j);
+            const size_t inputs = fm_min(width, l->inputs - fm_min(l->inputs, j));
+            const ptrdiff_t to = (ptrdiff_t)i * g->c_row + (ptrdiff_t)(j - columns.begin);
+            fm_gemm block = {.m = inputs,
+                             .n = samples,
+                             .a_row = (ptrdiff_t)l->out_stride,
+                             .a_col = 1,
+                             .b_row = (ptrdiff_t)nr,
+                             .c = sums,
+                             .c_row = (ptrdiff_t)row};
+            for (size_t p = 0; p < g->k; p += kc) {
+                block.k = fm_min(kc, g->k - p);
+                block.a = fm_at(parameters, (ptrdiff_t)(l->weight + j * l->out_stride + p), item);
+                block.b = fm_at(panel, (ptrdiff_t)(row * p), item);
+                block.mode = p ? FM_GEMM_CONTINUE : FM_GEMM_STORE;
+                kernels->packed_gemm(&block, (ptrdiff_t)(kernels->mr * l->out_stride));
+            }
+            kernels->transpose(inputs, samples, sums, (ptrdiff_t)row, fm_at(g->c, to, item),
+                               g->c_row);
+            for (size_t r = 0; r < samples && inputs < width; r++) {
+                memset(fm_at(g->c, to + (ptrdiff_t)r * g->c_row + (ptrdiff_t)inputs, item), 0,
+                       (width - inputs) * item);
+            }
+        }
+    }
+}
+
 static void backward(const layer *l, const fm_kernels *kernels, const void *parameters,
                      const void *transposed, size_t rows, const void *dy, void *dx,
                      fm_range columns, const fm_scratch *scratch)
@@ -142,6 +199,8 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *para
         gemm.b = fm_at(transposed, (ptrdiff_t)columns.begin, kernels->itemsize);
         gemm.b_row = (ptrdiff_t)l->in_stride;
         kernels->gemm(&gemm);
+    } else if (rows >= MANY_SAMPLES) {
+        backward_large(l, kernels, parameters, &gemm, columns, scratch->panel);
     } else {
         backward_packed(l, kernels, parameters, &gemm, columns, scratch->panel);
     }
@@ -187,6 +246,32 @@ static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, void *
     }
 }
 
+/* The gradient of weights that do not fit the cache: x and dy are packed, of which each is read
+ * many times. */
+static void gradient_large(const fm_kernels *kernels, const fm_gemm *g, void *panel)
+{
+    const size_t item = kernels->itemsize, nr = kernels->nr, mr = kernels->mr;
+    const size_t columns = LARGE_STRIPS * nr;
+    void *tiles = fm_at(panel, (ptrdiff_t)(columns * g->k), item);
+    fm_gemm block = *g;
+    block.a = tiles;
+    block.a_row = 1;
+    block.a_col = (ptrdiff_t)mr;
+    block.b = panel;
+    block.b_row = (ptrdiff_t)nr;
+    for (size_t j = 0; j < g->n; j += columns) {
+        block.n = fm_min(columns, g->n - j);
+        kernels->pack(nr, block.n, g->k, fm_at(g->b, (ptrdiff_t)j, item), 1, g->b_row, panel);
+        for (size_t i = 0; i < g->m; i += LARGE_INPUTS) {
+            block.m = fm_min(LARGE_INPUTS, g->m - i);
+            block.c = fm_at(g->c, (ptrdiff_t)i * g->c_row + (ptrdiff_t)j, item);
+            kernels->pack(mr, block.m, g->k, fm_at(g->a, (ptrdiff_t)i * g->a_row, item), g->a_row,
+                          g->a_col, tiles);
+            kernels->packed_gemm(&block, (ptrdiff_t)(mr * g->k));
+        }
+    }
+}
+
 static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
                      const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
                      fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip)
@@ -209,6 +294,8 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
             gradient_sparse(kernels, &gemm, scratch);
         } else if (rows > FM_GRADIENT_SAMPLES) {
             gradient_blocked(kernels, &gemm, scratch->sums);
+        } else if (scratch->panel && rows >= MANY_SAMPLES) {
+            gradient_large(kernels, &gemm, scratch->panel);
         } else {
             kernels->gemm(&gemm);
         }

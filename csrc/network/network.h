@@ -24,7 +24,7 @@ typedef struct {
 /* A thread's scratch. */
 typedef struct {
     void *sums;  /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
-    void *panel; /* kc x nr elements of transposed weights; NULL where there are copies of them */
+    void *panel; /* fm_panel_elements, for what is packed where weights are large; else NULL */
     /* For products with an input that is mostly zeros, see kernels.h. */
     uint32_t *index[2];
     void *value[2]; /* in_stride + FM_ALIGNMENT elements each, as index */
@@ -125,6 +125,9 @@ typedef struct {
 /* Zeros are skipped where less than this share is not zero: then the shorter sums save more than
  * the lists cost. */
 #define FM_DENSE_ENOUGH 0.5
+
+/* Elements of a thread's panel for batches and layers up to these sizes. */
+size_t fm_panel_elements(const fm_kernels *kernels, size_t batch, size_t widest);
 
 /* Look at some of x's rows, which are dense; row (in_stride) and scratch, marks for one word a
  * group included, are written over. marks may be NULL, and groups is then not told. */

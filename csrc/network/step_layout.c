@@ -68,7 +68,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
     if (step->split.by_layers) {
-        s.panel = take(c, kernels->kc * kernels->nr, kernels->itemsize);
+        s.panel = take(c, fm_panel_elements(kernels, batch, network->widest), kernels->itemsize);
     }
     if (c->base) {
         *scratch = s;

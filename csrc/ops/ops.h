@@ -12,6 +12,11 @@ static inline size_t fm_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static inline size_t fm_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static inline size_t fm_round_up(size_t n, size_t unit)
 {
     return (n + unit - 1) / unit * unit;
