@@ -35,6 +35,8 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
     const vec zero = vec_set1(0);
     const vec_mask mask = vec_first(partial ? columns : 0);
     const real *a = t->a, *b = t->b;
+    /* What the loop itself costs competes with the multiplications for ports. */
+#pragma GCC unroll 4
     for (size_t p = 0; p < t->k; p++) {
         vec row[8];
         if (listed) {
