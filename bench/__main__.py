@@ -11,8 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import fastmlp as fm
+
 from . import machine, report
-from .contest import Contestant, ContestantError, race
+from .contest import HELD, UNHELD, Contestant, ContestantError, race
 from .data import Data
 from .peers import FASTMLP, PEERS, Peer
 from .workloads import NetworkWorkload, Product, Workload, suite
@@ -53,6 +55,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--rounds", type=int, help=f"samples (default: {ROUNDS}; with --quick {QUICK_ROUNDS})"
+    )
+    parser.add_argument(
+        "--isa",
+        choices=sorted(HELD),
+        help="hold fastmlp, and the peers that have a setting for it, to this instruction set",
     )
     parser.add_argument("--out", metavar="FILE.json", type=Path, help="write the results")
     parser.add_argument("--figure", metavar="FILE.png", type=Path, help="draw the results")
@@ -136,7 +143,7 @@ class Run:
         wanted = [p for p in self.peers if any(takes_part(p, w) for w in self.workloads)]
         # The limits of the machine are measured with these two as well.
         started = [
-            Contestant(peer, threads)
+            Contestant(peer, threads, self.options.isa)
             for peer in self.peers
             if peer in wanted or peer.name in (FASTMLP, "NumPy")
         ]
@@ -164,7 +171,8 @@ class Run:
             for name, values in raced.items():
                 rate = square.flops / min(values["seconds"])
                 products[name] = max(rate, products.get(name, 0))
-        compiled = machine.compiled_peak(threads, 0.3 if self.options.quick else 1.0)
+        seconds = 0.3 if self.options.quick else 1.0
+        compiled = machine.compiled_peak(threads, seconds, self.options.isa)
         best = max(products.values(), default=0.0)
         how = "the best square product below: no C compiler"
         if compiled is not None:
@@ -234,6 +242,7 @@ class Run:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "quick": self.options.quick,
             "rounds": self.options.rounds,
+            "held_to": self.options.isa,
             "machine": machine.description(),
             "limits": self.limits,
             "pools": self.pools,
@@ -265,6 +274,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Run(options, Data(Path(folder)))
         for name, why in run.absent.items():
             say(f"absent: {name}, {why}")
+        if options.isa is not None:
+            # This process describes the machine and fastmlp; the contestants are told by `contest`.
+            fm.set_isa(options.isa)
+            free = [peer.name for peer in run.peers if peer.name in UNHELD]
+            if free:
+                run.note(f"no setting holds {' or '.join(free)} to {options.isa}: they run free")
         if run.workloads:
             for threads in options.threads:
                 run.on_threads(threads, last=threads == options.threads[-1])

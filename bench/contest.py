@@ -44,16 +44,39 @@ class ContestantError(Exception):
     """A contestant could not do what it was asked, and why."""
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment that keeps every library to a number of threads."""
+XLA_FLAGS = "XLA_FLAGS"
+
+HELD = {
+    "avx2": {
+        "FASTMLP_ISA": "avx2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        XLA_FLAGS: "--xla_cpu_max_isa=AVX2",
+    },
+}
+"""What holds libraries to an older instruction set, as far as they have a setting for it."""
+
+UNHELD = ("JAX", "ONNX Runtime", "OpenVINO")
+"""Peers that have none. JAX has one for the code it generates, and its products do not heed it."""
+
+
+def environment(threads: int, isa: str | None = None) -> dict[str, str]:
+    """Return the environment that keeps every library to a number of threads.
+
+    With `isa`, a key of `HELD`, also to that instruction set.
+    """
     counts = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
     eigen = "true" if threads > 1 else "false"
+    held = HELD[isa] if isa is not None else {}
     return {
         **os.environ,
+        **held,
         **{f"{name}_NUM_THREADS": str(threads) for name in counts},
         # XLA's pools have as many threads as this says there are processors.
         "NPROC": str(threads),
-        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen}",
+        XLA_FLAGS: f"--xla_cpu_multi_thread_eigen={eigen} {held.get(XLA_FLAGS, '')}".strip(),
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
@@ -65,14 +88,14 @@ class Contestant:
     So no pool of one contestant, spinning while it waits for work, takes time from another.
     """
 
-    def __init__(self, peer: Peer, threads: int) -> None:
+    def __init__(self, peer: Peer, threads: int, isa: str | None = None) -> None:
         self.peer = peer
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", f"{__package__}.worker", peer.module, str(theirs.fileno())]
         with theirs:
             # What libraries print goes to standard error: standard output is the suite's.
             self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment(threads), stdout=2
+                command, pass_fds=[theirs.fileno()], env=environment(threads, isa), stdout=2
             )
         self.connection = Connection(ours.detach())
 

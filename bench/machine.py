@@ -21,6 +21,9 @@ from .peers import PEERS
 
 PEAK_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 
+PEAK_HELD_FLAGS = {"avx2": ("-mno-avx512f",)}
+"""Flags besides, to hold the loop to an older instruction set."""
+
 PEAK_RUN_SECONDS = 0.01
 
 PEAK_SIZES = (192, 256, 384, 512, 768, 1024)
@@ -108,15 +111,19 @@ def on_threads(work: Callable[[int], object], threads: int, repeats: int) -> flo
     return best
 
 
-def compiled_peak(threads: int, seconds: float) -> float | None:
-    """Return the rate of peak.c's loop in FLOP/s, or None without a C compiler."""
+def compiled_peak(threads: int, seconds: float, isa: str | None = None) -> float | None:
+    """Return the rate of peak.c's loop in FLOP/s, or None without a C compiler.
+
+    With `isa` the loop is held to that instruction set.
+    """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "peak.so"
         source = Path(__file__).with_name("peak.c")
-        command = [compiler, *PEAK_FLAGS, str(source), "-o", str(library)]
+        flags = (*PEAK_FLAGS, *PEAK_HELD_FLAGS.get(isa or "", ()))
+        command = [compiler, *flags, str(source), "-o", str(library)]
         if subprocess.run(command, capture_output=True, check=False).returncode != 0:
             return None
         loop = ctypes.CDLL(str(library))

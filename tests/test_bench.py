@@ -157,6 +157,13 @@ def test_a_contestant_that_cannot_is_named():
         contestant.close()
 
 
+def test_an_instruction_set_to_hold_to_is_told_to_every_library():
+    held = contest.environment(1, "avx2")
+    assert held["FASTMLP_ISA"] == "avx2"
+    assert held["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false --xla_cpu_max_isa=AVX2"
+    assert contest.environment(2)["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
+
+
 # Commands -----------------------------------------------------------------------------------
 
 
@@ -173,7 +180,7 @@ def tiny_suite(monkeypatch, made):
     monkeypatch.setattr(command, "LEAST_SECONDS", dict.fromkeys(peers.CLASSES, 0.001))
     monkeypatch.setattr(command.machine, "PEAK_SIZES", (64,))
     monkeypatch.setattr(command.machine, "BANDWIDTH_BYTES", 2**20)
-    monkeypatch.setattr(command.machine, "compiled_peak", lambda threads, seconds: None)
+    monkeypatch.setattr(command.machine, "compiled_peak", lambda threads, seconds, isa: None)
 
 
 def test_the_suite_writes_all_that_compare_reads(tiny_suite, tmp_path, capsys):
