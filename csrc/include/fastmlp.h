@@ -29,7 +29,7 @@ typedef enum {
     FM_ERROR_MEMORY,      /* out of memory, or a workspace that is too small */
     FM_ERROR_NOT_FINITE,  /* a sample that is not finite, or too large for the network's dtype */
     FM_ERROR_DIVERGED,    /* a training loss that is not finite */
-    FM_ERROR_INTERRUPTED, /* the progress function asked to stop */
+    FM_ERROR_INTERRUPTED, /* a function of the caller's asked to stop */
     FM_ERROR_ISA          /* an instruction set that is unknown or that this machine lacks */
 } fm_status;
 
@@ -79,11 +79,13 @@ typedef struct {
 } fm_samples;
 
 /* What a network or a loss is asked to produce: class indices or a matrix, never both.
- *   indices: count values in [0, classes);  values: count x outputs, same dtype as the network. */
+ *   indices: count values in [0, classes), for losses of a softmax output only;
+ *   values: count x outputs, same dtype as the network. */
 typedef struct {
     const int64_t *indices;
     const fm_matrix *values;
     size_t count;
+    const double *weights; /* count, of the samples: finite and not negative; or NULL: all 1 */
 } fm_targets;
 
 typedef enum {
@@ -91,17 +93,48 @@ typedef enum {
     FM_RELU,
     FM_SIGMOID,
     FM_TANH,
+    FM_EXP,
     FM_POINTWISE_ACTIVATIONS, /* those above work element by element, those below on rows */
     FM_SOFTMAX = FM_POINTWISE_ACTIVATIONS,
     FM_LOG_SOFTMAX,
     FM_ACTIVATIONS
 } fm_activation;
 
+/* Losses of one sample, whose mean over a batch, weighted by the samples' weights, is the batch's.
+ * Those for softmax, sigmoid and exp outputs take the pre-activation z and differentiate by it:
+ * y = softmax(z) or sigmoid(z) below. t is the target, n the outputs, a and p the loss's weights,
+ * 1 where there are none, and c its parameter. */
 typedef enum {
-    FM_SOFTMAX_CROSS_ENTROPY = 0, /* from logits; mean over rows */
-    FM_BINARY_CROSS_ENTROPY,      /* from logits; mean over elements */
-    FM_MEAN_SQUARED_ERROR,        /* mean over elements */
+    FM_SOFTMAX_CROSS_ENTROPY = 0, /* -sum t' log y, t' = (1 - c) t + c sum(t) / n */
+    FM_BINARY_CROSS_ENTROPY,      /* mean of -p t log y - (1 - t) log(1 - y) */
+    FM_SOFTMAX_FOCAL,             /* -sum a t (1 - y)^c log y */
+    FM_BINARY_FOCAL,              /* mean of -a t (1 - y)^c log y - a' (1 - t) y^c log(1 - y),
+                                     a' = 1 - a, or 1 where there are no weights */
+    FM_SOFTMAX_DICE,              /* over the batch: mean over the outputs of 1 - (2I + c) / (U + c)
+                                     with the weighted sums I of y t and U of y + t */
+    FM_BINARY_DICE,
+    FM_SOFTMAX_ELEMENT_DICE, /* mean of 1 - (2 y t + c) / (y + t + c), or 1 for 0 / 0 */
+    FM_BINARY_ELEMENT_DICE,
+    FM_MEAN_SQUARED_ERROR,  /* mean of (y - t)^2 */
+    FM_MEAN_ABSOLUTE_ERROR, /* mean of |y - t|; slope 0 at 0 */
+    FM_HUBER,               /* mean of e^2 / 2 where e = |y - t| <= c, else of c (e - c / 2) */
+    FM_POISSON,             /* mean of exp(z) - t z */
+    FM_CUSTOM_LOSS,         /* over the batch, by a function of the caller's; in networks only */
     FM_LOSSES
+} fm_loss_kind;
+
+/* The mean loss of a batch and its gradient, both (count, outputs), by the predictions; rows
+ * (count) are the samples' indices. Called by the thread that called the network; non-zero stops.
+ */
+typedef int (*fm_loss_function)(void *context, const fm_matrix *predictions, const size_t *rows,
+                                const fm_matrix *gradient, double *mean);
+
+typedef struct {
+    fm_loss_kind kind;
+    double parameter;
+    const void *weights; /* one an output, of the predictions' dtype, or NULL */
+    fm_loss_function function;
+    void *context;
 } fm_loss;
 
 /* ---- operations (float32 or float64, all arrays of a call alike) ------------------------ */
@@ -125,9 +158,10 @@ fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_mat
 /* out = dy * f'(z), with y = f(z) given; pointwise activations only; out may be dy or y. */
 fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, const fm_matrix *y,
                                const fm_matrix *out);
-/* loss: the mean; gradient (n, outputs): of that mean with respect to predictions. */
-fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_targets *targets,
-                           double *mean, const fm_matrix *gradient);
+/* mean: the batch's loss; gradient (n, outputs): of that with respect to predictions, which it must
+ * not overlap. */
+fm_status fm_loss_gradient(const fm_loss *loss, const fm_matrix *predictions,
+                           const fm_targets *targets, double *mean, const fm_matrix *gradient);
 /* params -= lr * grads, over n elements. */
 fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr);
 /* *finite = 1 when every element, converted to `as`, is neither NaN nor infinite. */
@@ -142,7 +176,7 @@ typedef struct fm_network fm_network;
 
 typedef struct {
     size_t inputs, outputs;
-    fm_activation activation; /* FM_SOFTMAX in the last layer only */
+    fm_activation activation; /* FM_EXP and FM_SOFTMAX in the last layer only */
 } fm_dense_spec;
 
 /* Where a layer's parameters lie in the parameter buffer, in elements. weight (inputs, outputs)
@@ -152,8 +186,8 @@ typedef struct {
 } fm_layer_layout;
 
 /* A plan: sizes and offsets; it holds no parameters and is never changed, so any number of
- * threads may use it. The loss follows from the last activation (softmax: cross-entropy,
- * sigmoid: binary cross-entropy, else mean squared error). */
+ * threads may use it. Losses take the pre-activation of a last layer of softmax, sigmoid or exp,
+ * and the output of any other; which loss suits which is for the caller to see to. */
 fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *layers, size_t n_layers,
                             fm_network **network);
 void fm_network_free(fm_network *network);
@@ -167,13 +201,14 @@ enum { FM_ALIGNMENT = 64 };
  * or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller. SIZE_MAX if too
  * large. */
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                     size_t batch_size, int threads);
+                                     const fm_loss *loss, size_t batch_size, int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
-    double loss;    /* sum over the samples of each sample's mean loss */
-    size_t correct; /* samples predicted right; 0 for mean squared error */
-    size_t samples; /* samples whose loss is in the sum */
+    double loss;    /* sum over the samples of weight times loss */
+    double weight;  /* sum of their weights */
+    size_t correct; /* samples predicted right; 0 unless the output is softmax or sigmoid */
+    size_t samples; /* samples that are in the sums */
 } fm_totals;
 
 /* Called by the calling thread, at most every poll_seconds, while no parameter is being written;
@@ -195,23 +230,26 @@ typedef struct {
  * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after a
  * whole step; otherwise an error leaves them as they were. */
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
-                                 const fm_targets *y, const fm_training *options, void *workspace,
-                                 size_t workspace_size, fm_totals *totals);
+                                 const fm_targets *y, const fm_loss *loss,
+                                 const fm_training *options, void *workspace, size_t workspace_size,
+                                 fm_totals *totals);
 /* Mean loss over x and its gradient, laid out as the parameters. Workspace: training, with a
  * batch of all samples. */
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                              const fm_samples *x, const fm_targets *y, int threads, void *gradient,
-                              void *workspace, size_t workspace_size, fm_totals *totals);
+                              const fm_samples *x, const fm_targets *y, const fm_loss *loss,
+                              int threads, void *gradient, void *workspace, size_t workspace_size,
+                              fm_totals *totals);
 /* Samples are looked at for values that are not finite: FM_ERROR_NOT_FINITE leaves outputs in an
  * undefined state.
- * out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax or
- * sigmoid output is left as its pre-activation. Workspace: inference. */
+ * out (n, outputs) = the network's output, of the network's dtype; with logits, a softmax, sigmoid
+ * or exp output is left as its pre-activation. Workspace: inference. */
 fm_status fm_network_predict(const fm_network *network, const void *parameters, const fm_samples *x,
                              int logits, const fm_matrix *out, void *workspace,
                              size_t workspace_size);
+/* Not for losses over the batch. */
 fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                              const fm_samples *x, const fm_targets *y, void *workspace,
-                              size_t workspace_size, fm_totals *totals);
+                              const fm_samples *x, const fm_targets *y, const fm_loss *loss,
+                              void *workspace, size_t workspace_size, fm_totals *totals);
 
 #ifdef __cplusplus
 }

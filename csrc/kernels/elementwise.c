@@ -57,9 +57,11 @@ ALWAYS_INLINE vec vec_tanh(vec x)
 MAP(relu, vec_max(zero, x))
 MAP(sigmoid, vec_sigmoid(x))
 MAP(hyperbolic_tangent, vec_tanh(x))
+MAP(exponential, vec_exp(x))
 MAP2(relu_derivative, vec_if_less(zero, y, dy, zero))
 MAP2(sigmoid_derivative, dy * (y * (one - y)))
 MAP2(tanh_derivative, dy * ((one - y) * (one + y)))
+MAP2(exp_derivative, dy * y)
 
 static void identity(size_t n, const void *x, void *y)
 {
@@ -138,10 +140,12 @@ void KERNEL(fill_elementwise)(fm_kernels *table)
     table->activation[FM_RELU] = relu;
     table->activation[FM_SIGMOID] = sigmoid;
     table->activation[FM_TANH] = hyperbolic_tangent;
+    table->activation[FM_EXP] = exponential;
     table->derivative[FM_IDENTITY] = identity_derivative;
     table->derivative[FM_RELU] = relu_derivative;
     table->derivative[FM_SIGMOID] = sigmoid_derivative;
     table->derivative[FM_TANH] = tanh_derivative;
+    table->derivative[FM_EXP] = exp_derivative;
     table->axpy = axpy;
     table->all_within = all_within;
     table->convert[FM_FLOAT32] = convert_float32;

@@ -45,6 +45,11 @@ enum { FM_MARK_GROUP = 4 };
 
 typedef void (*fm_map)(size_t n, const void *x, void *y);
 
+/* One row of a loss: returns the sum over its outputs and writes scale * that sum's gradient to dz,
+ * which is not z. Losses of a softmax output take a t of NULL for 1 at `label` and 0 elsewhere. */
+typedef double (*fm_row_loss)(const fm_loss *loss, size_t n, const void *z, const void *t,
+                              size_t label, double scale, void *dz);
+
 typedef struct fm_kernels {
     size_t itemsize;
     size_t lanes; /* elements of a vector */
@@ -99,11 +104,7 @@ typedef struct fm_kernels {
     /* dz = dy * f'(z), given y = f(z) */
     void (*derivative[FM_POINTWISE_ACTIVATIONS])(size_t n, const void *dy, const void *y, void *dz);
 
-    /* One row of a loss: returns the row's sum, writes scale * gradient. */
-    double (*cross_entropy_index)(size_t n, const void *z, size_t label, double scale, void *dz);
-    double (*cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
-    double (*binary_cross_entropy)(size_t n, const void *z, const void *t, double scale, void *dz);
-    double (*squared_error)(size_t n, const void *p, const void *t, double scale, void *dp);
+    fm_row_loss row_loss[FM_LOSSES]; /* NULL for losses over the batch */
     /* Whether sigmoid(z) > 1/2 exactly where t > 1/2, in all of a row. */
     int (*same_sides)(size_t n, const void *z, const void *t);
     /* Index of the first of the largest elements. */

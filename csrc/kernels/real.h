@@ -25,7 +25,10 @@ typedef int64_t real_int;
 
 void KERNEL(fill_gemm)(fm_kernels *table);
 void KERNEL(fill_elementwise)(fm_kernels *table);
-void KERNEL(fill_loss)(fm_kernels *table);
+void KERNEL(fill_softmax_losses)(fm_kernels *table);
+void KERNEL(fill_sigmoid_losses)(fm_kernels *table);
+void KERNEL(fill_error_losses)(fm_kernels *table);
+void KERNEL(fill_dice_losses)(fm_kernels *table);
 void KERNEL(fill_sparse)(fm_kernels *table);
 void KERNEL(fill_transpose)(fm_kernels *table);
 

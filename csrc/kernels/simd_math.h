@@ -1,4 +1,4 @@
-/* exp, expm1 and log1p on vectors, accurate to a few units in the last place. */
+/* exp, expm1, log1p and powers on vectors, accurate to a few units in the last place. */
 #ifndef FM_SIMD_MATH_H
 #define FM_SIMD_MATH_H
 
@@ -58,16 +58,35 @@ ALWAYS_INLINE vec vec_sigmoid(vec x)
     return one / (one + vec_exp(vec_set1(0) - x));
 }
 
-/* log(1 + u) for u in [0, 1]: 2 artanh(s) with s = u / (2 + u) <= 1/3, by its series in s^2. */
-ALWAYS_INLINE vec vec_log1p_unit(vec u)
+/* 2 artanh(s) for s in [0, 1/3], by its series in s^2. */
+ALWAYS_INLINE vec vec_artanh_twice(vec s)
 {
     enum { TERMS = FM_REAL_BITS == 32 ? 8 : 17 };
-    const vec s = u / (vec_set1(2) + u), square = s * s;
+    const vec square = s * s;
     vec sum = vec_set1(REAL(2.0) / (2 * TERMS - 1));
     for (int i = TERMS - 2; i >= 0; i--) {
         sum = vec_fma(sum, square, vec_set1(REAL(2.0) / (real)(2 * i + 1)));
     }
     return sum * s;
+}
+
+/* log(1 + u) for u in [0, 1]. */
+ALWAYS_INLINE vec vec_log1p_unit(vec u) { return vec_artanh_twice(u / (vec_set1(2) + u)); }
+
+/* -log(1 - u) for u in [0, 1/2]. */
+ALWAYS_INLINE vec vec_minus_log1m_half(vec u) { return vec_artanh_twice(u / (vec_set1(2) - u)); }
+
+/* x^n by squaring. */
+ALWAYS_INLINE vec vec_whole_power(vec x, unsigned n)
+{
+    vec y = n % 2 ? x : vec_set1(1);
+    while (n /= 2) {
+        x = x * x;
+        if (n % 2) {
+            y = y * x;
+        }
+    }
+    return y;
 }
 
 #endif

@@ -20,15 +20,16 @@ typedef struct {
 } epoch;
 
 /* Add a batch up, in order. Thread 0 alone. */
-static void account(epoch *e, size_t count)
+static void account(epoch *e, fm_batch batch)
 {
     double sum = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < batch.count; i++) {
         sum += e->step.rests[0].losses[i];
         e->totals.correct += e->step.rests[0].correct[i];
     }
     e->totals.loss += sum;
-    e->totals.samples += count;
+    e->totals.weight += batch.weight;
+    e->totals.samples += batch.count;
     if (!isfinite(sum)) {
         e->diverged = 1;
     }
@@ -121,6 +122,7 @@ static void train(void *context, size_t part, size_t parts)
     fm_step_begin(&e->step, part, parts);
     for (; batch.first < e->n_samples; batch.first += batch.count, batch.number++) {
         batch.count = fm_min(batch_size, e->n_samples - batch.first);
+        batch.weight = fm_weight_of(e->step.y, e->step.order, batch.first, batch.count);
         fm_step_first(&e->step, batch, part, parts);
         if (e->step.split.replicated ? train_replica(e, batch, part, parts)
                                      : train_share(e, batch, part, parts)) {
@@ -130,7 +132,7 @@ static void train(void *context, size_t part, size_t parts)
                          parts);
         fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
-            account(e, batch.count);
+            account(e, batch);
         }
     }
     fm_step_give_back(&e->step, part, parts);
@@ -149,9 +151,9 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
 }
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                     size_t batch_size, int threads)
+                                     const fm_loss *loss, size_t batch_size, int threads)
 {
-    fm_step step = {.kernels = fm_kernels_for(network->dtype)};
+    fm_step step = {.kernels = fm_kernels_for(network->dtype), .loss = loss};
     size_t *order;
     const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
     const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
@@ -160,10 +162,11 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
 
 /* Prepare a step in the caller's workspace. */
 static fm_status set_up(const fm_network *network, const void *parameters, const fm_samples *x,
-                        const fm_targets *y, size_t batch_size, int threads, int purpose,
-                        void *workspace, size_t workspace_size, fm_step *step, size_t **order)
+                        const fm_targets *y, const fm_loss *loss, size_t batch_size, int threads,
+                        int purpose, void *workspace, size_t workspace_size, fm_step *step,
+                        size_t **order)
 {
-    const fm_status status = fm_check_arguments(network, parameters, x, y);
+    const fm_status status = fm_check_arguments(network, parameters, x, y, loss);
     if (status) {
         return status;
     }
@@ -174,7 +177,8 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
                       .kernels = fm_kernels_for(network->dtype),
                       .parameters = parameters,
                       .x = x,
-                      .y = y};
+                      .y = y,
+                      .loss = loss};
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
         lay_out(network, x, batch_size, threads, purpose, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;
@@ -185,12 +189,13 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
 }
 
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
-                                 const fm_targets *y, const fm_training *options, void *workspace,
-                                 size_t workspace_size, fm_totals *totals)
+                                 const fm_targets *y, const fm_loss *loss,
+                                 const fm_training *options, void *workspace, size_t workspace_size,
+                                 fm_totals *totals)
 {
     epoch e = {.parameters = parameters, .options = options, .polled = omp_get_wtime()};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, options->batch_size,
+    const fm_status status = set_up(network, parameters, x, y, loss, options->batch_size,
                                     options->threads, TRAINING, workspace, workspace_size, &e.step,
                                     &order);
     if (status) {
@@ -239,19 +244,21 @@ static void gradient_part(void *context, size_t part, size_t parts)
 }
 
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                              const fm_samples *x, const fm_targets *y, int threads, void *gradient,
-                              void *workspace, size_t workspace_size, fm_totals *totals)
+                              const fm_samples *x, const fm_targets *y, const fm_loss *loss,
+                              int threads, void *gradient, void *workspace, size_t workspace_size,
+                              fm_totals *totals)
 {
     const size_t count = x->rows;
-    batch_gradient b = {.batch = {0, count, 0}, .gradient = gradient};
+    batch_gradient b = {.batch = {.count = count}, .gradient = gradient};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, count, threads, GRADIENT, workspace,
-                                    workspace_size, &b.step, &order);
+    const fm_status status = set_up(network, parameters, x, y, loss, count, threads, GRADIENT,
+                                    workspace, workspace_size, &b.step, &order);
     if (status) {
         return status;
     }
+    b.batch.weight = fm_weight_of(y, NULL, 0, count);
     fm_in_parallel((int)b.step.split.threads, gradient_part, &b);
-    *totals = (fm_totals){0, 0, count};
+    *totals = (fm_totals){.weight = b.batch.weight, .samples = count};
     for (size_t i = 0; i < count; i++) {
         totals->loss += b.step.rests[0].losses[i];
         totals->correct += b.step.rests[0].correct[i];

@@ -68,21 +68,24 @@ typedef struct {
     int logits;           /* leave out the activation that the loss contains */
     int skip;             /* zeros of the input */
     const fm_targets *y;  /* what they are compared with, or NULL */
+    const fm_loss *loss;
     double *losses;
     uint8_t *correct;
     char *buffers; /* of block_bytes for each thread */
     atomic_int bad_sample;
 } inference;
 
-static void evaluate_rows(const inference *f, size_t first, size_t rows, char *logits,
-                          ptrdiff_t row)
+/* `gradient` has room for a row's, which the losses come with. */
+static void evaluate_rows(const inference *f, size_t first, size_t rows, const char *logits,
+                          ptrdiff_t row, void *gradient)
 {
-    const fm_network *net = f->network;
-    const size_t n = net->layers[net->n_layers - 1].outputs;
+    const layer *last = fm_last_layer(f->network);
+    const size_t n = last->outputs;
     for (size_t i = 0; i < rows; i++) {
-        void *z = fm_at(logits, (ptrdiff_t)i * row, net->itemsize);
-        f->losses[first + i] = fm_loss_row(f->kernels, net->loss, n, z, f->y, first + i, 1, z,
-                                           &f->correct[first + i]);
+        const size_t sample = first + i;
+        const void *z = fm_at(logits, (ptrdiff_t)i * row, f->kernels->itemsize);
+        f->correct[sample] = (uint8_t)fm_is_hit(f->kernels, last->activation, n, z, f->y, sample);
+        f->losses[sample] = fm_loss_row(f->kernels, f->loss, n, z, f->y, sample, 1, gradient);
     }
 }
 
@@ -168,7 +171,7 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
             fm_activate_columns(l, f->kernels, activation, rows, columns, y, y_row);
         }
         if (last && f->y) {
-            evaluate_rows(f, first, rows, y, y_row);
+            evaluate_rows(f, first, rows, y, y_row, buffers);
         }
         x = y;
         x_row = y_row;
@@ -212,7 +215,7 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
                              int logits, const fm_matrix *out, void *workspace,
                              size_t workspace_size)
 {
-    const fm_status status = fm_check_arguments(network, parameters, x, NULL);
+    const fm_status status = fm_check_arguments(network, parameters, x, NULL, NULL);
     if (status) {
         return status;
     }
@@ -233,24 +236,28 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
 }
 
 fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                              const fm_samples *x, const fm_targets *y, void *workspace,
-                              size_t workspace_size, fm_totals *totals)
+                              const fm_samples *x, const fm_targets *y, const fm_loss *loss,
+                              void *workspace, size_t workspace_size, fm_totals *totals)
 {
-    const fm_status status = fm_check_arguments(network, parameters, x, y);
+    const fm_status status = fm_check_arguments(network, parameters, x, y, loss);
     if (status) {
         return status;
+    }
+    if (fm_is_of_batch(loss)) {
+        return FM_ERROR_VALUE;
     }
     inference f = {.network = network,
                    .kernels = fm_kernels_for(network->dtype),
                    .parameters = parameters,
                    .x = x,
                    .logits = 1,
-                   .y = y};
+                   .y = y,
+                   .loss = loss};
     const fm_status ran = run(&f, workspace, workspace_size);
     if (ran) {
         return ran;
     }
-    *totals = (fm_totals){0, 0, x->rows};
+    *totals = (fm_totals){.weight = fm_weight_of(y, NULL, 0, x->rows), .samples = x->rows};
     for (size_t i = 0; i < x->rows; i++) {
         totals->loss += f.losses[i];
         totals->correct += f.correct[i];

@@ -95,8 +95,7 @@ void fm_activate_columns(const layer *l, const fm_kernels *kernels, fm_activatio
 
 struct fm_network {
     fm_dtype dtype;
-    fm_loss loss;
-    int fused; /* the loss takes the last layer's pre-activation */
+    int fused; /* losses take the last layer's pre-activation */
     size_t itemsize, n_parameters, n_layers;
     size_t widest; /* the longest padded row of any activation */
     layer layers[];
@@ -112,9 +111,14 @@ static inline fm_columns fm_columns_of(const fm_network *network, const layer *l
                         (ptrdiff_t)l->out_stride, columns.end - columns.begin};
 }
 
-/* FM_OK if parameters, x and y fit the network. y may be NULL. */
+static inline const layer *fm_last_layer(const fm_network *network)
+{
+    return &network->layers[network->n_layers - 1];
+}
+
+/* FM_OK if parameters, x, y and loss fit the network. y and loss may both be NULL. */
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
-                             const fm_targets *y);
+                             const fm_targets *y, const fm_loss *loss);
 
 /* The first layer's view of its input: which share is not zero, and of the groups of features that
  * share a tile of the gradient. */

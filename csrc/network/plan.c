@@ -7,13 +7,6 @@
 static const size_t largest_width = (size_t)1 << 28;
 enum { LARGEST_DEPTH = 1 << 16 };
 
-static fm_loss loss_of(fm_activation activation)
-{
-    return activation == FM_SOFTMAX   ? FM_SOFTMAX_CROSS_ENTROPY
-           : activation == FM_SIGMOID ? FM_BINARY_CROSS_ENTROPY
-                                      : FM_MEAN_SQUARED_ERROR;
-}
-
 fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n_layers,
                             fm_network **network)
 {
@@ -34,8 +27,7 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
         if (i && s->inputs != specs[i - 1].outputs) {
             return FM_ERROR_SHAPE;
         }
-        if (s->activation < 0 || s->activation > FM_SOFTMAX ||
-            (s->activation == FM_SOFTMAX && !last)) {
+        if (s->activation < 0 || s->activation > FM_SOFTMAX || (s->activation >= FM_EXP && !last)) {
             return FM_ERROR_VALUE;
         }
     }
@@ -47,8 +39,7 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
     net->dtype = dtype;
     net->itemsize = item;
     net->n_layers = n_layers;
-    net->loss = loss_of(output);
-    net->fused = net->loss != FM_MEAN_SQUARED_ERROR;
+    net->fused = output == FM_SOFTMAX || output == FM_SIGMOID || output == FM_EXP;
     net->widest = fm_round_up(specs[0].inputs, unit);
     for (size_t i = 0; i < n_layers; i++) {
         layer *l = &net->layers[i];
@@ -93,9 +84,9 @@ fm_status fm_network_layout(const fm_network *network, size_t index, fm_layer_la
 }
 
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
-                             const fm_targets *y)
+                             const fm_targets *y, const fm_loss *loss)
 {
-    const layer *last = &network->layers[network->n_layers - 1];
+    const layer *last = fm_last_layer(network);
     if (!parameters || (uintptr_t)parameters % FM_ALIGNMENT) {
         return FM_ERROR_VALUE;
     }
@@ -105,5 +96,11 @@ fm_status fm_check_arguments(const fm_network *network, const void *parameters, 
     if (x->dtype != FM_UINT8 && !fm_is_real(x->dtype)) {
         return FM_ERROR_DTYPE;
     }
-    return y ? fm_check_targets(network->loss, network->dtype, x->rows, last->outputs, y) : FM_OK;
+    if (!y) {
+        return FM_OK;
+    }
+    const fm_status status = fm_check_loss(loss, last->activation);
+    return status ? status
+                  : fm_check_targets(loss, last->activation, network->dtype, x->rows, last->outputs,
+                                     y);
 }

@@ -61,9 +61,11 @@ static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, 
     for (size_t i = rows.begin; i < rows.end; i++) {
         const void *output = fm_at(output_of(step, rest, batch, last), (ptrdiff_t)i * row, item);
         void *delta = fm_at(rest->deltas[last], (ptrdiff_t)i * row, item);
-        rest->losses[i] = fm_loss_row(step->kernels, net->loss, l->outputs, output, step->y,
-                                      fm_step_sample(step, batch, i), 1.0 / (double)batch.count,
-                                      delta, &rest->correct[i]);
+        const size_t sample = fm_step_sample(step, batch, i);
+        rest->correct[i] = (uint8_t)fm_is_hit(step->kernels, l->activation, l->outputs, output,
+                                              step->y, sample);
+        rest->losses[i] = fm_loss_row(step->kernels, step->loss, l->outputs, output, step->y,
+                                      sample, batch.weight, delta);
         if (!net->fused) {
             step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
         }

@@ -28,6 +28,7 @@ typedef struct {
     const void *parameters;
     const fm_samples *x;
     const fm_targets *y;
+    const fm_loss *loss;
     const size_t *order; /* of the samples; NULL: as they stand */
     fm_split split;
     int skip_forward, skip_gradient; /* zeros of the input */
@@ -48,9 +49,11 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
 /* Choose whether to skip zeros by looking at some of the samples. */
 void fm_step_look_at_zeros(fm_step *step);
 
-/* A batch: `count` samples from position `first` of the order on, the number-th of the epoch. */
+/* A batch: `count` samples from position `first` of the order on, the number-th of the epoch, and
+ * the sum of their weights. */
 typedef struct {
     size_t first, count, number;
+    double weight;
 } fm_batch;
 
 /* Before a thread's first step: fetch its copies of parameters. After its last, or in any thread

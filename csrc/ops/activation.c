@@ -4,8 +4,8 @@
 /* What an element costs, roughly, in floating-point operations; to load and store it takes as long
  * as some ten. */
 static const double element_operations[FM_ACTIVATIONS] = {
-    [FM_IDENTITY] = 10, [FM_RELU] = 10,    [FM_SIGMOID] = 20,
-    [FM_TANH] = 25,     [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
+    [FM_IDENTITY] = 10, [FM_RELU] = 10,    [FM_SIGMOID] = 20,     [FM_TANH] = 25,
+    [FM_EXP] = 20,      [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
 };
 
 /* Elements a thread takes at a time from rows that are one contiguous block. */

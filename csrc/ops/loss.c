@@ -1,10 +1,27 @@
 /* Losses over a batch. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops.h"
 
-fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t outputs,
-                           const fm_targets *targets)
+static int is_of_softmax(fm_loss_kind kind)
+{
+    return kind == FM_SOFTMAX_CROSS_ENTROPY || kind == FM_SOFTMAX_FOCAL ||
+           kind == FM_SOFTMAX_DICE || kind == FM_SOFTMAX_ELEMENT_DICE;
+}
+
+fm_status fm_check_loss(const fm_loss *loss, fm_activation output)
+{
+    if (loss->kind < 0 || loss->kind >= FM_LOSSES || loss->kind == FM_SOFTMAX_ELEMENT_DICE ||
+        loss->kind == FM_BINARY_ELEMENT_DICE || fm_is_of_batch(loss) ||
+        (loss->kind == FM_CUSTOM_LOSS && !loss->function)) {
+        return FM_ERROR_VALUE;
+    }
+    return is_of_softmax(loss->kind) && output != FM_SOFTMAX ? FM_ERROR_VALUE : FM_OK;
+}
+
+fm_status fm_check_targets(const fm_loss *loss, fm_activation output, fm_dtype dtype, size_t count,
+                           size_t outputs, const fm_targets *targets)
 {
     if (targets->count != count || (targets->indices == NULL) == (targets->values == NULL)) {
         return FM_ERROR_SHAPE;
@@ -16,7 +33,7 @@ fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t ou
         return targets->values->rows == count && targets->values->cols == outputs ? FM_OK
                                                                                   : FM_ERROR_SHAPE;
     }
-    if (loss != FM_SOFTMAX_CROSS_ENTROPY) {
+    if (!is_of_softmax(loss->kind) && (loss->kind != FM_CUSTOM_LOSS || output != FM_SOFTMAX)) {
         return FM_ERROR_SHAPE;
     }
     for (size_t i = 0; i < count; i++) {
@@ -27,44 +44,53 @@ fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t ou
     return FM_OK;
 }
 
-double fm_loss_row(const fm_kernels *kernels, fm_loss loss, size_t n, const void *predictions,
-                   const fm_targets *targets, size_t index, double scale, void *gradient,
-                   uint8_t *correct)
+double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first, size_t count)
+{
+    double sum = 0;
+    if (!targets->weights) {
+        return (double)count;
+    }
+    for (size_t i = first; i < first + count; i++) {
+        sum += targets->weights[order ? order[i] : i];
+    }
+    return sum;
+}
+
+int fm_is_hit(const fm_kernels *kernels, fm_activation output, size_t n, const void *predictions,
+              const fm_targets *targets, size_t index)
 {
     const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
-    switch (loss) {
-    case FM_SOFTMAX_CROSS_ENTROPY:
-        if (correct) {
-            const size_t label = values ? kernels->argmax(n, values)
-                                        : (size_t)targets->indices[index];
-            *correct = kernels->argmax(n, predictions) == label;
-        }
-        if (values) {
-            return kernels->cross_entropy(n, predictions, values, scale, gradient);
-        }
-        return kernels->cross_entropy_index(n, predictions, (size_t)targets->indices[index], scale,
-                                            gradient);
-    case FM_BINARY_CROSS_ENTROPY:
-        if (correct) {
-            *correct = (uint8_t)kernels->same_sides(n, predictions, values);
-        }
-        return kernels->binary_cross_entropy(n, predictions, values, scale / (double)n, gradient) /
-               (double)n;
-    default:
-        if (correct) {
-            *correct = 0;
-        }
-        return kernels->squared_error(n, predictions, values, scale / (double)n, gradient) /
-               (double)n;
+    if (output == FM_SOFTMAX) {
+        const size_t label = values ? kernels->argmax(n, values) : (size_t)targets->indices[index];
+        return kernels->argmax(n, predictions) == label;
     }
+    return output == FM_SIGMOID && kernels->same_sides(n, predictions, values);
+}
+
+double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
+                   const void *predictions, const fm_targets *targets, size_t index,
+                   double total_weight, void *gradient)
+{
+    const double weight = targets->weights ? targets->weights[index] : 1;
+    if (weight == 0) {
+        memset(gradient, 0, n * kernels->itemsize);
+        return 0;
+    }
+    const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
+    const size_t label = values ? 0 : (size_t)targets->indices[index];
+    const int is_sum = loss->kind == FM_SOFTMAX_CROSS_ENTROPY || loss->kind == FM_SOFTMAX_FOCAL;
+    const double terms = is_sum ? 1 : (double)n, scale = weight / total_weight;
+    return weight * (kernels->row_loss[loss->kind](loss, n, predictions, values, label,
+                                                   scale / terms, gradient) /
+                     terms);
 }
 
 typedef struct {
     const fm_kernels *kernels;
-    fm_loss loss;
+    const fm_loss *loss;
     const fm_matrix *predictions, *gradient;
     const fm_targets *targets;
-    double *losses;
+    double weight, *losses;
 } batch_loss;
 
 static void loss_part(void *context, size_t part, size_t parts)
@@ -74,42 +100,57 @@ static void loss_part(void *context, size_t part, size_t parts)
     const fm_range rows = fm_share(count, 1, part, parts);
     for (size_t i = rows.begin; i < rows.end; i++) {
         b->losses[i] = fm_loss_row(b->kernels, b->loss, b->predictions->cols,
-                                   fm_row(b->predictions, i, item), b->targets, i,
-                                   1.0 / (double)count, fm_row(b->gradient, i, item), NULL);
+                                   fm_row(b->predictions, i, item), b->targets, i, b->weight,
+                                   fm_row(b->gradient, i, item));
     }
 }
 
-fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions, const fm_targets *targets,
-                           double *mean, const fm_matrix *gradient)
+static fm_status mean_of_rows(const fm_loss *loss, const fm_matrix *predictions,
+                              const fm_targets *targets, double weight, double *mean,
+                              const fm_matrix *gradient)
+{
+    const size_t count = predictions->rows;
+    double *losses = malloc(count * sizeof *losses);
+    if (!losses) {
+        return FM_ERROR_MEMORY;
+    }
+    batch_loss b = {.kernels = fm_kernels_for(predictions->dtype),
+                    .loss = loss,
+                    .predictions = predictions,
+                    .gradient = gradient,
+                    .targets = targets,
+                    .weight = weight,
+                    .losses = losses};
+    const double work = 20.0 * (double)count * (double)predictions->cols;
+    fm_in_parallel(fm_threads_for(b.kernels->lanes, work), loss_part, &b);
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += losses[i];
+    }
+    free(losses);
+    *mean = weight > 0 ? sum / weight : 0;
+    return FM_OK;
+}
+
+fm_status fm_loss_gradient(const fm_loss *loss, const fm_matrix *predictions,
+                           const fm_targets *targets, double *mean, const fm_matrix *gradient)
 {
     const size_t count = predictions->rows, n = predictions->cols;
     if (!fm_is_real(predictions->dtype) || gradient->dtype != predictions->dtype) {
         return FM_ERROR_DTYPE;
     }
-    if (loss < 0 || loss >= FM_LOSSES) {
+    fm_status status = fm_check_loss(loss, FM_SOFTMAX);
+    if (status || loss->kind == FM_CUSTOM_LOSS) {
         return FM_ERROR_VALUE;
     }
     if (!count || !n || gradient->rows != count || gradient->cols != n ||
         !fm_is_writable(gradient)) {
         return FM_ERROR_SHAPE;
     }
-    const fm_status status = fm_check_targets(loss, predictions->dtype, count, n, targets);
+    status = fm_check_targets(loss, FM_SOFTMAX, predictions->dtype, count, n, targets);
     if (status) {
         return status;
     }
-    double *losses = malloc(count * sizeof *losses);
-    if (!losses) {
-        return FM_ERROR_MEMORY;
-    }
-    batch_loss b = {
-        fm_kernels_for(predictions->dtype), loss, predictions, gradient, targets, losses};
-    fm_in_parallel(fm_threads_for(b.kernels->lanes, 20.0 * (double)count * (double)n), loss_part,
-                   &b);
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        sum += losses[i];
-    }
-    free(losses);
-    *mean = sum / (double)count;
-    return FM_OK;
+    const double weight = fm_weight_of(targets, NULL, 0, count);
+    return mean_of_rows(loss, predictions, targets, weight, mean, gradient);
 }

@@ -95,14 +95,30 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
 void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows, size_t cols,
                       const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row);
 
-/* One sample's mean loss and `scale` times its gradient; *correct (may be NULL) is whether the
- * prediction agrees with the target. `gradient` may be `predictions`. */
-double fm_loss_row(const fm_kernels *kernels, fm_loss loss, size_t n, const void *predictions,
-                   const fm_targets *targets, size_t index, double scale, void *gradient,
-                   uint8_t *correct);
+/* A loss that is a function of the whole batch, not the mean of its samples'. */
+static inline int fm_is_of_batch(const fm_loss *loss)
+{
+    return loss->kind == FM_SOFTMAX_DICE || loss->kind == FM_BINARY_DICE ||
+           loss->kind == FM_CUSTOM_LOSS;
+}
 
+/* FM_OK if there is such a loss and an output of that activation can have it. */
+fm_status fm_check_loss(const fm_loss *loss, fm_activation output);
 /* FM_OK if the targets fit `count` samples of `outputs` predictions. */
-fm_status fm_check_targets(fm_loss loss, fm_dtype dtype, size_t count, size_t outputs,
-                           const fm_targets *targets);
+fm_status fm_check_targets(const fm_loss *loss, fm_activation output, fm_dtype dtype, size_t count,
+                           size_t outputs, const fm_targets *targets);
+
+/* The sum of the weights of `count` samples, which order, unless NULL, lists from `first` on. */
+double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first, size_t count);
+
+/* Whether a sample's prediction agrees with its target. */
+int fm_is_hit(const fm_kernels *kernels, fm_activation output, size_t n, const void *predictions,
+              const fm_targets *targets, size_t index);
+
+/* One sample's loss times its weight; the gradient is of that by total_weight, the weight of the
+ * batch. */
+double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
+                   const void *predictions, const fm_targets *targets, size_t index,
+                   double total_weight, void *gradient);
 
 #endif

@@ -10,7 +10,10 @@
 #define DECLARE_FILLS(isa, bits)                                                                   \
     void fm_fill_elementwise_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_gemm_##isa##_##bits(fm_kernels *);                                                \
-    void fm_fill_loss_##isa##_##bits(fm_kernels *);                                                \
+    void fm_fill_softmax_losses_##isa##_##bits(fm_kernels *);                                      \
+    void fm_fill_sigmoid_losses_##isa##_##bits(fm_kernels *);                                      \
+    void fm_fill_error_losses_##isa##_##bits(fm_kernels *);                                        \
+    void fm_fill_dice_losses_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_sparse_##isa##_##bits(fm_kernels *);                                              \
     void fm_fill_transpose_##isa##_##bits(fm_kernels *);
 #define DECLARE(isa, supported)                                                                    \
@@ -34,7 +37,10 @@ static void detect(void)
 #define FILL_TABLE(isa, bits, table)                                                               \
     fm_fill_elementwise_##isa##_##bits(table);                                                     \
     fm_fill_gemm_##isa##_##bits(table);                                                            \
-    fm_fill_loss_##isa##_##bits(table);                                                            \
+    fm_fill_softmax_losses_##isa##_##bits(table);                                                  \
+    fm_fill_sigmoid_losses_##isa##_##bits(table);                                                  \
+    fm_fill_error_losses_##isa##_##bits(table);                                                    \
+    fm_fill_dice_losses_##isa##_##bits(table);                                                     \
     fm_fill_sparse_##isa##_##bits(table);                                                          \
     fm_fill_transpose_##isa##_##bits(table);
 #define FILL(isa, supported)                                                                       \

@@ -47,17 +47,26 @@ cdef extern from "fastmlp.h" nogil:
         const int64_t *indices
         const fm_matrix *values
         size_t count
+        const double *weights
     ctypedef enum fm_activation:
         FM_IDENTITY
         FM_RELU
         FM_SIGMOID
         FM_TANH
+        FM_EXP
         FM_SOFTMAX
         FM_LOG_SOFTMAX
-    ctypedef enum fm_loss:
-        FM_SOFTMAX_CROSS_ENTROPY
-        FM_BINARY_CROSS_ENTROPY
-        FM_MEAN_SQUARED_ERROR
+    ctypedef enum fm_loss_kind:
+        FM_CUSTOM_LOSS
+    ctypedef int (*fm_loss_function)(void *context, const fm_matrix *predictions,
+                                     const size_t *rows, const fm_matrix *gradient,
+                                     double *mean) noexcept nogil
+    ctypedef struct fm_loss:
+        fm_loss_kind kind
+        double parameter
+        const void *weights
+        fm_loss_function function
+        void *context
 
     fm_status fm_matmul(const fm_matrix *a, const fm_matrix *b, int transpose_a, int transpose_b,
                         const fm_matrix *out)
@@ -70,7 +79,7 @@ cdef extern from "fastmlp.h" nogil:
     fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_matrix *out)
     fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy,
                                    const fm_matrix *y, const fm_matrix *out)
-    fm_status fm_loss_gradient(fm_loss loss, const fm_matrix *predictions,
+    fm_status fm_loss_gradient(const fm_loss *loss, const fm_matrix *predictions,
                                const fm_targets *targets, double *mean, const fm_matrix *gradient)
     fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr)
     fm_status fm_all_finite(const fm_matrix *x, fm_dtype as_, int *finite)
@@ -93,11 +102,12 @@ cdef extern from "fastmlp.h" nogil:
     size_t fm_network_parameters(const fm_network *network)
     fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_layout *layout)
     size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                         size_t batch_size, int threads)
+                                         const fm_loss *loss, size_t batch_size, int threads)
     size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
 
     ctypedef struct fm_totals:
         double loss
+        double weight
         size_t correct
         size_t samples
     ctypedef int (*fm_progress)(void *context, const fm_totals *totals) noexcept nogil
@@ -113,15 +123,17 @@ cdef extern from "fastmlp.h" nogil:
         double poll_seconds
     fm_status fm_network_train_epoch(const fm_network *network, void *parameters,
                                      const fm_samples *x, const fm_targets *y,
-                                     const fm_training *options, void *workspace,
+                                     const fm_loss *loss, const fm_training *options,
+                                     void *workspace,
                                      size_t workspace_size, fm_totals *totals)
     fm_status fm_network_gradient(const fm_network *network, const void *parameters,
-                                  const fm_samples *x, const fm_targets *y, int threads,
-                                  void *gradient,
+                                  const fm_samples *x, const fm_targets *y,
+                                  const fm_loss *loss, int threads, void *gradient,
                                   void *workspace, size_t workspace_size, fm_totals *totals)
     fm_status fm_network_predict(const fm_network *network, const void *parameters,
                                  const fm_samples *x, int logits, const fm_matrix *out,
                                  void *workspace, size_t workspace_size)
     fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
-                                  const fm_samples *x, const fm_targets *y, void *workspace,
-                                  size_t workspace_size, fm_totals *totals)
+                                  const fm_samples *x, const fm_targets *y,
+                                  const fm_loss *loss, void *workspace, size_t workspace_size,
+                                  fm_totals *totals)

@@ -7,6 +7,10 @@ from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
 Samples = Array | SparseRows
+# predictions, rows, gradient to fill -> the batch's mean
+LossFunction = Callable[[Array, Array, Array], float]
+# code: index into LOSSES, its parameter, its weights; or code, function, None
+Loss = tuple[int, float, Array | None] | tuple[int, LossFunction, None]
 
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
@@ -27,7 +31,9 @@ def dense_forward(x: Samples, w: Array, b: Array | None, activation: int, out: A
 def dense_backward(dy: Array, x: Array, w: Array, dx: Array, dw: Array, db: Array) -> None: ...
 def activate(activation: int, z: Array, out: Array) -> None: ...
 def activate_backward(activation: int, dy: Array, y: Array, out: Array) -> None: ...
-def loss_gradient(loss: int, predictions: Array, targets: Array, gradient: Array) -> float: ...
+def loss_gradient(
+    loss: Loss, predictions: Array, targets: Array, weights: Array | None, gradient: Array
+) -> float: ...
 def sgd_update(params: Array, grads: Array, lr: float) -> None: ...
 def all_finite(x: Array, double_precision: bool) -> bool: ...
 def shuffle(seed: int, epoch: int, order: Array) -> None: ...
@@ -37,12 +43,16 @@ class Network:
     @property
     def n_parameters(self) -> int: ...
     def layout(self, layer: int) -> tuple[int, int, int]: ...
-    def training_workspace(self, x: Samples, batch_size: int, threads: int) -> int: ...
+    def training_workspace(
+        self, x: Samples, loss: Loss, batch_size: int, threads: int
+    ) -> int: ...
     def train_epoch(
         self,
         parameters: Array,
         x: Samples,
         y: Array,
+        weights: Array | None,
+        loss: Loss,
         batch_size: int,
         threads: int,
         lr: float,
@@ -50,19 +60,21 @@ class Network:
         seed: int,
         epoch: int,
         workspace: Array,
-        progress: Callable[[float, int, int], object] | None,
+        progress: Callable[[float, float, int, int], object] | None,
         poll_seconds: float,
-    ) -> tuple[float, int, bool]: ...
+    ) -> tuple[float, float, int, bool]: ...
     def gradient(
         self,
         parameters: Array,
         x: Samples,
         y: Array,
+        weights: Array | None,
+        loss: Loss,
         threads: int,
         gradient: Array,
         workspace: Array,
-    ) -> tuple[float, int, int]: ...
+    ) -> tuple[float, float, int]: ...
     def predict(self, parameters: Array, x: Samples, logits: bool, out: Array) -> bool: ...
     def evaluate(
-        self, parameters: Array, x: Samples, y: Array
-    ) -> tuple[float, int, int] | None: ...
+        self, parameters: Array, x: Samples, y: Array, weights: Array | None, loss: Loss
+    ) -> tuple[float, float, int] | None: ...

@@ -15,8 +15,12 @@ from posix.stdlib cimport posix_memalign
 
 from numpy import empty, ndarray
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
-LOSSES = ("softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error")
+ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax")
+LOSSES = (
+    "softmax_cross_entropy", "binary_cross_entropy", "softmax_focal", "binary_focal",
+    "softmax_dice", "binary_dice", "softmax_element_dice", "binary_element_dice",
+    "mean_squared_error", "mean_absolute_error", "huber", "poisson", "custom",
+)
 ALIGNMENT = FM_ALIGNMENT
 
 
@@ -110,8 +114,15 @@ cdef fm_samples as_samples(object x) except *:
 
 
 # `values` is where a matrix of targets is kept for as long as the targets are used.
-cdef fm_targets as_targets(object array, fm_matrix *values) except *:
+cdef fm_targets as_targets(object array, object weights, fm_matrix *values) except *:
     cdef fm_targets targets
+    cdef fm_matrix m
+    targets.weights = NULL
+    if weights is not None:
+        m = view(weights)
+        if m.dtype != FM_FLOAT64 or m.rows != 1 or m.cols != <size_t>len(array):
+            raise ValueError("one weight for each sample expected, as float64")
+        targets.weights = <const double *>m.data
     if array.ndim == 1:
         targets.indices = indices(array, &targets.count)
         targets.values = NULL
@@ -272,13 +283,14 @@ def activate_backward(int activation, dy, y, out):
     check(status)
 
 
-def loss_gradient(int loss, predictions, targets, gradient):
+def loss_gradient(loss, predictions, targets, weights, gradient):
     cdef fm_matrix mp = view(predictions), values, mg = view(gradient, True)
-    cdef fm_targets mt = as_targets(targets, &values)
+    cdef fm_targets mt = as_targets(targets, weights, &values)
+    cdef fm_loss ml = as_loss(loss, mp.cols, mp.dtype, None)
     cdef double mean = 0
     cdef fm_status status
     with nogil:
-        status = fm_loss_gradient(<fm_loss>loss, &mp, &mt, &mean, &mg)
+        status = fm_loss_gradient(&ml, &mp, &mt, &mean, &mg)
     check(status)
     return mean
 
@@ -320,11 +332,70 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     try:
         PyErr_CheckSignals()
         if reporter.function is not None and totals.samples:
-            reporter.function(totals.loss, totals.correct, totals.samples)
+            reporter.function(totals.loss, totals.weight, totals.correct, totals.samples)
     except BaseException as error:
         reporter.raised = error
         return 1
     return 0
+
+
+cdef class LossCaller:
+    # What a Python loss needs, and the exception it met. Its arrays are views of the workspace's
+    # array, which they keep alive.
+    cdef object function
+    cdef object workspace
+    cdef char *base
+    cdef object raised
+
+    cdef object rows_of(self, const void *data, size_t rows, size_t cols, ptrdiff_t stride,
+                        str code):
+        cdef size_t item = 4 if code == "f" else 8
+        cdef size_t begin = <size_t>(<const char *>data - self.base)
+        array = self.workspace[begin:begin + rows * <size_t>stride * item].view(code)
+        return array.reshape(rows, stride)[:, :cols]
+
+
+cdef int call_loss(void *context, const fm_matrix *predictions, const size_t *rows,
+                   const fm_matrix *gradient, double *mean) noexcept with gil:
+    caller = <LossCaller>context
+    cdef str code = "f" if predictions.dtype == FM_FLOAT32 else "d"
+    cdef size_t count = predictions.rows, cols = predictions.cols
+    try:
+        z = caller.rows_of(predictions.data, count, cols, predictions.stride, code)
+        indices = caller.rows_of(rows, 1, count, count, "p")[0]
+        z.flags.writeable = indices.flags.writeable = False
+        mean[0] = caller.function(
+            z, indices, caller.rows_of(gradient.data, count, cols, gradient.stride, code)
+        )
+    except BaseException as error:
+        caller.raised = error
+        return 1
+    return 0
+
+
+# (code, parameter, weights), or (code, function, None) with what calls the function.
+cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller caller) except *:
+    cdef fm_loss as_struct
+    cdef fm_matrix m
+    code, parameter, weights = loss
+    as_struct.kind = <fm_loss_kind><int>code
+    as_struct.parameter = 0
+    as_struct.weights = NULL
+    as_struct.function = NULL
+    as_struct.context = NULL
+    if as_struct.kind == FM_CUSTOM_LOSS:
+        if caller is not None:
+            caller.function = parameter
+            as_struct.context = <void *>caller
+        as_struct.function = <fm_loss_function>call_loss
+        return as_struct
+    as_struct.parameter = parameter
+    if weights is not None:
+        m = view(weights)
+        if m.dtype != dtype or m.rows != 1 or m.cols != outputs:
+            raise ValueError("one weight for each output expected, of the predictions' dtype")
+        as_struct.weights = m.data
+    return as_struct
 
 
 # NULL, which the core reports as out of memory, where there is not so much.
@@ -337,6 +408,8 @@ cdef class Network:
     """A plan of layers: `layers` lists (inputs, outputs, index into ACTIVATIONS)."""
 
     cdef fm_network *plan
+    cdef fm_dtype dtype
+    cdef size_t outputs
 
     def __cinit__(self, bint double_precision, layers):
         cdef size_t n = len(layers), i
@@ -347,9 +420,9 @@ cdef class Network:
             for i in range(n):
                 specs[i].inputs, specs[i].outputs = layers[i][0], layers[i][1]
                 specs[i].activation = <fm_activation><int>layers[i][2]
-            check(fm_network_create(
-                FM_FLOAT64 if double_precision else FM_FLOAT32, specs, n, &self.plan
-            ))
+            self.dtype = FM_FLOAT64 if double_precision else FM_FLOAT32
+            self.outputs = layers[n - 1][1] if n else 0
+            check(fm_network_create(self.dtype, specs, n, &self.plan))
         finally:
             free(specs)
 
@@ -365,25 +438,33 @@ cdef class Network:
         check(fm_network_layout(self.plan, layer, &layout))
         return layout.weight, layout.weight_stride, layout.bias
 
-    def training_workspace(self, x, size_t batch_size, int threads):
+    cdef fm_loss loss_of(self, object loss, LossCaller caller) except *:
+        return as_loss(loss, self.outputs, self.dtype, caller)
+
+    def training_workspace(self, x, loss, size_t batch_size, int threads):
         cdef fm_samples mx = as_samples(x)
-        return fm_network_training_workspace(self.plan, &mx, batch_size, threads)
+        cdef fm_loss ml = self.loss_of(loss, None)
+        return fm_network_training_workspace(self.plan, &mx, &ml, batch_size, threads)
 
-    def train_epoch(self, parameters, x, y, size_t batch_size, int threads, double lr, bint shuffle,
-                    uint64_t seed, uint64_t epoch, workspace, progress, double poll_seconds):
-        """Train an epoch; return loss sum, hits, and whether every loss was finite.
+    def train_epoch(self, parameters, x, y, weights, loss, size_t batch_size, int threads,
+                    double lr, bint shuffle, uint64_t seed, uint64_t epoch, workspace, progress,
+                    double poll_seconds):
+        """Train an epoch; return sum of losses, of weights, hits, and whether every loss was finite.
 
-        What `progress` raises is raised.
+        What `progress` or a loss in Python raises is raised.
         """
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters, True), values
         cdef fm_matrix mw = view(workspace, True)
-        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_targets my = as_targets(y, weights, &values)
+        cdef LossCaller caller = LossCaller()
+        cdef fm_loss ml = self.loss_of(loss, caller)
         cdef fm_totals totals
         cdef fm_training options
         cdef fm_status status
         cdef Reporter reporter = Reporter()
         reporter.function = progress
+        caller.workspace, caller.base = workspace, <char *>mw.data
         options.batch_size = batch_size
         options.threads = threads
         options.lr = lr
@@ -395,28 +476,35 @@ cdef class Network:
         options.poll_seconds = poll_seconds
         with nogil:
             status = fm_network_train_epoch(
-                self.plan, mp.data, &mx, &my, &options, mw.data, mw.cols, &totals
+                self.plan, mp.data, &mx, &my, &ml, &options, mw.data, mw.cols, &totals
             )
         if reporter.raised is not None:
             raise reporter.raised
+        if caller.raised is not None:
+            raise caller.raised
         if status != FM_ERROR_DIVERGED:
             check(status)
-        return totals.loss, totals.correct, status == FM_OK
+        return totals.loss, totals.weight, totals.correct, status == FM_OK
 
-    def gradient(self, parameters, x, y, int threads, gradient, workspace):
-        """Fill `gradient` and return loss sum, hits, samples."""
+    def gradient(self, parameters, x, y, weights, loss, int threads, gradient, workspace):
+        """Fill `gradient` and return sum of losses, of weights, hits."""
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters), mg = view(gradient, True), values
         cdef fm_matrix mw = view(workspace, True)
-        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_targets my = as_targets(y, weights, &values)
+        cdef LossCaller caller = LossCaller()
+        cdef fm_loss ml = self.loss_of(loss, caller)
         cdef fm_totals totals
         cdef fm_status status
+        caller.workspace, caller.base = workspace, <char *>mw.data
         with nogil:
             status = fm_network_gradient(
-                self.plan, mp.data, &mx, &my, threads, mg.data, mw.data, mw.cols, &totals
+                self.plan, mp.data, &mx, &my, &ml, threads, mg.data, mw.data, mw.cols, &totals
             )
+        if caller.raised is not None:
+            raise caller.raised
         check(status)
-        return totals.loss, totals.correct, totals.samples
+        return totals.loss, totals.weight, totals.correct
 
     # Every prediction has a workspace of its own, so that threads can share a network.
     def predict(self, parameters, x, bint logits, out):
@@ -436,11 +524,15 @@ cdef class Network:
         check(status)
         return True
 
-    def evaluate(self, parameters, x, y):
-        """Return loss sum, hits, samples; None where a sample was not finite."""
+    def evaluate(self, parameters, x, y, weights, loss):
+        """Return sum of losses, of weights, hits; None where a sample was not finite.
+
+        Not for losses over the batch.
+        """
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters), values
-        cdef fm_targets my = as_targets(y, &values)
+        cdef fm_targets my = as_targets(y, weights, &values)
+        cdef fm_loss ml = self.loss_of(loss, None)
         cdef fm_totals totals
         cdef fm_status status
         cdef size_t size
@@ -448,9 +540,11 @@ cdef class Network:
         with nogil:
             size = fm_network_inference_workspace(self.plan, mx.rows)
             workspace = allocate(size)
-            status = fm_network_evaluate(self.plan, mp.data, &mx, &my, workspace, size, &totals)
+            status = fm_network_evaluate(
+                self.plan, mp.data, &mx, &my, &ml, workspace, size, &totals
+            )
             free(workspace)
         if status == FM_ERROR_NOT_FINITE:
             return None
         check(status)
-        return totals.loss, totals.correct, totals.samples
+        return totals.loss, totals.weight, totals.correct

@@ -1,0 +1,123 @@
+/* Losses of independent sigmoid outputs, from their logits. */
+#include "row.h"
+
+/* What a lane past a row's end has for its logit: its loss is 0 if its target is, as no product of
+ * an infinite term with that is NaN. */
+static const real past_end = REAL(-1e30);
+
+typedef struct {
+    vec p, rest;                   /* sigmoid(z), 1 - sigmoid(z) */
+    vec minus_log, minus_log_rest; /* of them: log(1 + exp(-z)), log(1 + exp(z)) */
+} logistic;
+
+ALWAYS_INLINE logistic vec_logistic(vec z)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1);
+    const vec e = vec_exp(zero - vec_abs(z)), log = vec_log1p_unit(e);
+    const vec large = one / (one + e), small = e * large;
+    return (logistic){vec_if_less(z, zero, small, large), vec_if_less(z, zero, large, small),
+                      vec_max(zero, zero - z) + log, vec_max(zero, z) + log};
+}
+
+/* max(z, 0) - z t + log(1 + exp(-|z|)), with gradient sigmoid(z) - t */
+static double plain_cross_entropy(size_t n, const real *z, const real *t, double scale, real *dz)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1), factor = vec_set1((real)scale);
+    double loss = 0;
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec x = load_row(z, n, i, -(real)INFINITY), y = load_row(t, n, i, 0);
+        const vec e = vec_exp(zero - vec_abs(x));
+        const vec p = vec_if_less(x, zero, e, one) / (one + e);
+        /* x past the row's end is minus infinity: its product with the target must not be NaN. */
+        const vec product = load_row(z, n, i, 0) * y;
+        const vec term = vec_max(zero, x) - product + vec_log1p_unit(e);
+        loss += (double)vec_sum(term);
+        store_row(dz, n, i, factor * (p - y));
+    }
+    return loss;
+}
+
+/* -w t log p - (1 - t) log(1 - p), with gradient (1 - t) p - w t (1 - p) */
+static double weighted_cross_entropy(const real *w, size_t n, const real *z, const real *t,
+                                     double scale, real *dz)
+{
+    const vec one = vec_set1(1), factor = vec_set1((real)scale);
+    double loss = 0;
+    for (size_t i = 0; i < n; i += LANES) {
+        const logistic y = vec_logistic(load_row(z, n, i, past_end));
+        const vec target = load_row(t, n, i, 0), other = one - target;
+        const vec positive = target * load_row(w, n, i, 0);
+        loss += (double)vec_sum(positive * y.minus_log + other * y.minus_log_rest);
+        store_row(dz, n, i, factor * (other * y.p - positive * y.rest));
+    }
+    return loss;
+}
+
+static double cross_entropy(const fm_loss *loss, size_t n, const void *z, const void *t,
+                            size_t label, double scale, void *dz)
+{
+    (void)label;
+    return loss->weights ? weighted_cross_entropy(loss->weights, n, z, t, scale, dz)
+                         : plain_cross_entropy(n, z, t, scale, dz);
+}
+
+/* x^c, by its logarithm unless c is whole. */
+ALWAYS_INLINE vec power(vec x, vec minus_log, double c, int whole)
+{
+    return whole ? vec_whole_power(x, (unsigned)c) : vec_exp(vec_set1(-(real)c) * minus_log);
+}
+
+ALWAYS_INLINE double focal_row(const fm_loss *loss, int whole, size_t n, const real *z,
+                               const real *t, double scale, real *dz)
+{
+    const double c = loss->parameter;
+    const real *a = loss->weights;
+    const vec one = vec_set1(1), factor = vec_set1((real)scale), gamma = vec_set1((real)c);
+    double sum = 0;
+    for (size_t i = 0; i < n; i += LANES) {
+        const logistic y = vec_logistic(load_row(z, n, i, past_end));
+        const vec target = load_row(t, n, i, 0), share = a ? load_row(a, n, i, 0) : one;
+        const vec other_share = one - (a ? share : vec_set1(0));
+        const vec positive = share * target * power(y.rest, y.minus_log_rest, c, whole);
+        const vec negative = other_share * (one - target) * power(y.p, y.minus_log, c, whole);
+        sum += (double)vec_sum(positive * y.minus_log + negative * y.minus_log_rest);
+        const vec down = positive * (gamma * y.p * y.minus_log + y.rest);
+        const vec up = negative * (gamma * y.rest * y.minus_log_rest + y.p);
+        store_row(dz, n, i, factor * (up - down));
+    }
+    return sum;
+}
+
+static double focal(const fm_loss *loss, size_t n, const void *z, const void *t, size_t label,
+                    double scale, void *dz)
+{
+    const double c = loss->parameter;
+    (void)label;
+    if (c == 0 && !loss->weights) {
+        return plain_cross_entropy(n, z, t, scale, dz);
+    }
+    return c == floor(c) && c <= 16 ? focal_row(loss, 1, n, z, t, scale, dz)
+                                    : focal_row(loss, 0, n, z, t, scale, dz);
+}
+
+/* Sides are taken of the rounded sigmoid(z), as one sees them in a prediction. */
+static int same_sides(size_t n, const void *logits, const void *targets)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1), half = vec_set1(REAL(0.5));
+    const real *z = logits, *t = targets;
+    vec differ = zero;
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec p = vec_sigmoid(load_row(z, n, i, 0));
+        const vec predicted = vec_if_less(half, p, one, zero);
+        const vec wanted = vec_if_less(half, load_row(t, n, i, 0), one, zero);
+        differ = differ + vec_abs(predicted - wanted);
+    }
+    return vec_sum(differ) == 0;
+}
+
+void KERNEL(fill_sigmoid_losses)(fm_kernels *table)
+{
+    table->row_loss[FM_BINARY_CROSS_ENTROPY] = cross_entropy;
+    table->row_loss[FM_BINARY_FOCAL] = focal;
+    table->same_sides = same_sides;
+}

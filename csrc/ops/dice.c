@@ -1,0 +1,2 @@
+/* Soft dice over a batch. */
+#include "ops.h"
