@@ -50,6 +50,10 @@ typedef void (*fm_map)(size_t n, const void *x, void *y);
 typedef double (*fm_row_loss)(const fm_loss *loss, size_t n, const void *z, const void *t,
                               size_t label, double scale, void *dz);
 
+typedef void (*fm_dice_gradient_row)(size_t n, const void *z, const void *t, size_t label,
+                                     const void *constant, const void *by_target, double weight,
+                                     void *dz);
+
 typedef struct fm_kernels {
     size_t itemsize;
     size_t lanes; /* elements of a vector */
@@ -105,6 +109,17 @@ typedef struct fm_kernels {
     void (*derivative[FM_POINTWISE_ACTIVATIONS])(size_t n, const void *dy, const void *y, void *dz);
 
     fm_row_loss row_loss[FM_LOSSES]; /* NULL for losses over the batch */
+    /* Dice over the batch, with both = sum w y t and all = sum w (y + t) over the samples, in
+     * columns of the outputs.
+     * dice_sums: add a sample of weight w; a label counts from the first column.
+     * dice_slopes: what the gradient by y of a sample of weight 1 comes from, constant + by_target
+     * * t, `share` being that of a column in the loss; both becomes the columns' losses.
+     * gradients: a row's by z, dz having held y = f(z). */
+    void (*dice_sums)(size_t n, const void *y, const void *t, size_t label, double weight,
+                      double *both, double *all);
+    void (*dice_slopes)(size_t n, double c, double share, double *both, const double *all,
+                        void *constant, void *by_target);
+    fm_dice_gradient_row softmax_dice_gradient, sigmoid_dice_gradient;
     /* Whether sigmoid(z) > 1/2 exactly where t > 1/2, in all of a row. */
     int (*same_sides)(size_t n, const void *z, const void *t);
     /* Index of the first of the largest elements. */

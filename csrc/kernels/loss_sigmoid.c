@@ -1,10 +1,6 @@
 /* Losses of independent sigmoid outputs, from their logits. */
 #include "row.h"
 
-/* What a lane past a row's end has for its logit: its loss is 0 if its target is, as no product of
- * an infinite term with that is NaN. */
-static const real past_end = REAL(-1e30);
-
 typedef struct {
     vec p, rest;                   /* sigmoid(z), 1 - sigmoid(z) */
     vec minus_log, minus_log_rest; /* of them: log(1 + exp(-z)), log(1 + exp(z)) */
@@ -12,11 +8,10 @@ typedef struct {
 
 ALWAYS_INLINE logistic vec_logistic(vec z)
 {
-    const vec zero = vec_set1(0), one = vec_set1(1);
-    const vec e = vec_exp(zero - vec_abs(z)), log = vec_log1p_unit(e);
-    const vec large = one / (one + e), small = e * large;
-    return (logistic){vec_if_less(z, zero, small, large), vec_if_less(z, zero, large, small),
-                      vec_max(zero, zero - z) + log, vec_max(zero, z) + log};
+    const vec zero = vec_set1(0);
+    const sigmoids s = vec_sigmoids(z);
+    const vec log = vec_log1p_unit(s.small);
+    return (logistic){s.p, s.rest, vec_max(zero, zero - z) + log, vec_max(zero, z) + log};
 }
 
 /* max(z, 0) - z t + log(1 + exp(-|z|)), with gradient sigmoid(z) - t */

@@ -61,6 +61,14 @@ ALWAYS_INLINE real row_sum(size_t n, const real *x)
     return vec_sum(sum);
 }
 
+/* 1 in the lanes of the i-th vector of a row of n, 0 past its end. */
+ALWAYS_INLINE vec lanes_of_row(size_t n, size_t i)
+{
+    real ones[LANES];
+    vec_store(ones, vec_set1(1));
+    return load_row(ones, n - i, 0, 0);
+}
+
 /* Load the i-th vector of a row that is 1 at `label` and 0 elsewhere. */
 ALWAYS_INLINE vec load_one_hot(size_t label, size_t i)
 {
@@ -82,6 +90,22 @@ ALWAYS_INLINE size_t position_of_one(size_t n, const real *e)
         i++;
     }
     return i;
+}
+
+/* What a lane past a row's end has for its logit: its loss is 0 if its target is, as no product of
+ * an infinite term with that is NaN. */
+static const real past_end = REAL(-1e30);
+
+typedef struct {
+    vec p, rest, small; /* sigmoid(z), 1 - sigmoid(z), exp(-|z|) */
+} sigmoids;
+
+ALWAYS_INLINE sigmoids vec_sigmoids(vec z)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1);
+    const vec e = vec_exp(zero - vec_abs(z));
+    const vec large = one / (one + e), small = e * large;
+    return (sigmoids){vec_if_less(z, zero, small, large), vec_if_less(z, zero, large, small), e};
 }
 
 #endif

@@ -22,11 +22,7 @@ typedef struct {
 /* Add a batch up, in order. Thread 0 alone. */
 static void account(epoch *e, fm_batch batch)
 {
-    double sum = 0;
-    for (size_t i = 0; i < batch.count; i++) {
-        sum += e->step.rests[0].losses[i];
-        e->totals.correct += e->step.rests[0].correct[i];
-    }
+    const double sum = fm_step_loss(&e->step, batch, &e->totals.correct);
     e->totals.loss += sum;
     e->totals.weight += batch.weight;
     e->totals.samples += batch.count;
@@ -99,11 +95,17 @@ static int train_replica(epoch *e, fm_batch batch, size_t part, size_t parts)
 /* A step of which threads share everything. Returns whether to stop. */
 static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
 {
+    int refused = 0;
     fm_barrier_meet(&e->barrier, parts);
     if (e->step.split.by_layers) {
-        fm_step_layers(&e->step, batch, part, parts, meet, e);
+        refused = fm_step_layers(&e->step, batch, part, parts, meet, e);
+    } else if (fm_is_of_batch(e->step.loss)) {
+        refused = fm_step_batch(&e->step, batch, part, parts, meet, e);
     } else {
         fm_step_rows(&e->step, batch, part, parts, stop, e);
+    }
+    if (refused) {
+        e->status = FM_ERROR_INTERRUPTED;
     }
     fm_barrier_meet(&e->barrier, parts);
     return e->status != FM_OK;
@@ -146,7 +148,8 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
 {
     const size_t batch = fm_min(batch_size, x->rows);
     step->split = fm_split_of(network, step->kernels->lanes, batch,
-                              (size_t)(threads > 0 ? threads : 1), purpose == TRAINING);
+                              (size_t)(threads > 0 ? threads : 1),
+                              purpose == TRAINING && !fm_is_of_batch(step->loss));
     return fm_step_lay_out(network, x, batch_size, base, step, order);
 }
 
@@ -185,6 +188,13 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     }
     lay_out(network, x, batch_size, threads, purpose, workspace, step, order);
     fm_step_look_at_zeros(step);
+    if (loss->kind == FM_CUSTOM_LOSS) {
+        /* Its function is told the samples. */
+        for (size_t i = 0; i < x->rows; i++) {
+            (*order)[i] = i;
+        }
+        step->order = *order;
+    }
     return FM_OK;
 }
 
@@ -218,6 +228,7 @@ typedef struct {
     fm_step step;
     fm_batch batch;
     void *gradient;
+    int refused; /* by the loss function; thread 0's own */
     fm_barrier barrier;
 } batch_gradient;
 
@@ -232,12 +243,18 @@ static void gradient_part(void *context, size_t part, size_t parts)
 {
     batch_gradient *b = context;
     fm_step_begin(&b->step, part, parts);
+    int refused = 0;
     fm_step_first(&b->step, b->batch, part, parts);
     fm_barrier_meet(&b->barrier, parts);
     if (b->step.split.by_layers) {
-        fm_step_layers(&b->step, b->batch, part, parts, meet_in_gradient, b);
+        refused = fm_step_layers(&b->step, b->batch, part, parts, meet_in_gradient, b);
+    } else if (fm_is_of_batch(b->step.loss)) {
+        refused = fm_step_batch(&b->step, b->batch, part, parts, meet_in_gradient, b);
     } else {
         fm_step_rows(&b->step, b->batch, part, parts, never, NULL);
+    }
+    if (part == 0) {
+        b->refused = refused;
     }
     fm_barrier_meet(&b->barrier, parts);
     fm_step_gradient(&b->step, b->batch, FM_GEMM_STORE, 1, b->gradient, part, parts);
@@ -259,9 +276,6 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
     b.batch.weight = fm_weight_of(y, NULL, 0, count);
     fm_in_parallel((int)b.step.split.threads, gradient_part, &b);
     *totals = (fm_totals){.weight = b.batch.weight, .samples = count};
-    for (size_t i = 0; i < count; i++) {
-        totals->loss += b.step.rests[0].losses[i];
-        totals->correct += b.step.rests[0].correct[i];
-    }
-    return FM_OK;
+    totals->loss = fm_step_loss(&b.step, b.batch, &totals->correct);
+    return b.refused ? FM_ERROR_INTERRUPTED : FM_OK;
 }

@@ -6,11 +6,6 @@
 /* Rows that pass through the layers together, while their activations are cached. */
 enum { BLOCK_ROWS = 64 };
 
-static void *output_of(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t layer_index)
-{
-    return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
-}
-
 /* Copy the parameters of the layers past the first. */
 static void copy_rest(const fm_step *step, const void *from, const void *to)
 {
@@ -49,6 +44,18 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
     }
 }
 
+void fm_step_finish_delta(const fm_step *step, const void *output, void *delta)
+{
+    const fm_network *net = step->network;
+    const layer *l = fm_last_layer(net);
+    if (!net->fused) {
+        step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
+    }
+    /* Padding of the weights stays zero because that of the gradient is. */
+    memset(fm_at(delta, (ptrdiff_t)l->outputs, net->itemsize), 0,
+           (l->out_stride - l->outputs) * net->itemsize);
+}
+
 /* The loss and, in deltas, the gradient of the last pre-activation. */
 static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, fm_range rows)
 {
@@ -56,21 +63,17 @@ static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, 
     const size_t item = net->itemsize, last = net->n_layers - 1;
     const layer *l = &net->layers[last];
     const ptrdiff_t row = (ptrdiff_t)l->out_stride;
-    const size_t padding = l->out_stride - l->outputs;
 
     for (size_t i = rows.begin; i < rows.end; i++) {
-        const void *output = fm_at(output_of(step, rest, batch, last), (ptrdiff_t)i * row, item);
+        const void *output = fm_at(fm_step_output(step, rest, batch, last), (ptrdiff_t)i * row,
+                                   item);
         void *delta = fm_at(rest->deltas[last], (ptrdiff_t)i * row, item);
         const size_t sample = fm_step_sample(step, batch, i);
         rest->correct[i] = (uint8_t)fm_is_hit(step->kernels, l->activation, l->outputs, output,
                                               step->y, sample);
         rest->losses[i] = fm_loss_row(step->kernels, step->loss, l->outputs, output, step->y,
                                       sample, batch.weight, delta);
-        if (!net->fused) {
-            step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
-        }
-        /* Padding of the weights stays zero because that of the gradient is. */
-        memset(fm_at(delta, (ptrdiff_t)l->outputs, item), 0, padding * item);
+        fm_step_finish_delta(step, output, delta);
     }
 }
 
@@ -85,7 +88,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
     l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->parameters, columns),
                      rows.end - rows.begin,
-                     fm_at(output_of(step, rest, batch, i - 1), begin * x_row, item), x_row,
+                     fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
                      fm_step_activation(net, i), NULL);
 }
@@ -100,7 +103,7 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
     const ptrdiff_t width = (ptrdiff_t)l->in_stride, first = (ptrdiff_t)rows.begin * width;
     const ptrdiff_t corner = first + (ptrdiff_t)columns.begin;
     char *dx = fm_at(rest->deltas[i - 1], corner, item);
-    const char *y = fm_at(output_of(step, rest, batch, i - 1), corner, item);
+    const char *y = fm_at(fm_step_output(step, rest, batch, i - 1), corner, item);
     if (!n) {
         return;
     }
@@ -119,8 +122,7 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
     }
 }
 
-static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
-                       fm_range rows)
+static void forward_rows(const fm_step *step, fm_batch batch, size_t part, fm_range rows)
 {
     const fm_network *net = step->network;
     const fm_rest *rest = fm_step_rest(step, part);
@@ -130,7 +132,13 @@ static void block_rows(const fm_step *step, fm_batch batch, size_t part, size_t 
     for (size_t i = 1; i < net->n_layers; i++) {
         forward_block(step, rest, batch, i, rows, (fm_range){0, net->layers[i].out_stride});
     }
-    loss_rows(step, rest, batch, rows);
+}
+
+static void backward_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
+                          fm_range rows)
+{
+    const fm_network *net = step->network;
+    const fm_rest *rest = fm_step_rest(step, part);
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const fm_range all = {0, net->layers[i].in_stride};
         const int own = i == 1 && step->split.replicated;
@@ -154,14 +162,32 @@ void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts
     size_t i = rows.begin;
     while (!stop(context, part) && i < rows.end) {
         const size_t end = fm_min(i + BLOCK_ROWS, rows.end);
-        block_rows(step, batch, part, parts, (fm_range){i, end});
+        const fm_range block = {i, end};
+        forward_rows(step, batch, part, block);
+        loss_rows(step, fm_step_rest(step, part), batch, block);
+        backward_rows(step, batch, part, parts, block);
         i = end;
     }
 }
 
-void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts,
-                    void (*meet)(void *context, size_t part, size_t parts), void *context)
+int fm_step_batch(const fm_step *step, fm_batch batch, size_t part, size_t parts, fm_meet meet,
+                  void *context)
 {
+    const fm_range rows = share_of_rows(step, batch, part, parts);
+    for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
+        forward_rows(step, batch, part, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
+    }
+    const int stop = fm_step_batch_loss(step, batch, rows, part, parts, meet, context);
+    for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
+        backward_rows(step, batch, part, parts, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
+    }
+    return stop;
+}
+
+int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts, fm_meet meet,
+                   void *context)
+{
+    int stop = 0;
     const fm_network *net = step->network;
     const fm_rest *rest = fm_step_rest(step, part);
     const fm_range rows = share_of_rows(step, batch, part, parts), all = {0, batch.count};
@@ -174,13 +200,18 @@ void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t par
         forward_block(step, rest, batch, i, all, fm_step_width(step, stride, part, parts));
         meet(context, part, parts);
     }
-    loss_rows(step, rest, batch, rows);
+    if (fm_is_of_batch(step->loss)) {
+        stop = fm_step_batch_loss(step, batch, rows, part, parts, meet, context);
+    } else {
+        loss_rows(step, rest, batch, rows);
+    }
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const size_t stride = net->layers[i].in_stride;
         meet(context, part, parts);
         backward_block(step, rest, batch, i, all, fm_step_width(step, stride, part, parts),
                        &step->scratch[part]);
     }
+    return stop;
 }
 
 /* Inputs of a layer past the first whose weights this thread keeps up to date. Shares are cut at
@@ -208,9 +239,10 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
         if (i == 0) {
             fm_first_gradient(step, batch, mode, alpha, target, part, parts, inputs, biases);
         } else {
-            l->type->gradient(l, step->kernels, batch.count, output_of(step, rest, batch, i - 1),
-                              rest->deltas[i], mode, alpha, fm_columns_of(net, l, to, all), inputs,
-                              biases, &step->scratch[part], 0);
+            l->type->gradient(l, step->kernels, batch.count,
+                              fm_step_output(step, rest, batch, i - 1), rest->deltas[i], mode,
+                              alpha, fm_columns_of(net, l, to, all), inputs, biases,
+                              &step->scratch[part], 0);
         }
     }
 }

@@ -39,6 +39,7 @@ typedef struct {
     fm_scratch *scratch;   /* per thread */
     void **panels;         /* per thread, by columns: its columns of the first layer's weights */
     fm_rest *rests;        /* one, or if replicated one for each thread */
+    fm_dice dice;          /* its buffers, for such a loss */
 } fm_step;
 
 /* Lay out the buffers of steps of up to batch_size of the samples, split as step->split says, and
@@ -69,11 +70,18 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
  * undone. */
 void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                   int (*stop)(void *context, size_t part), void *context);
-/* What fm_step_rows does, layer by layer: every thread takes columns of each, for all rows, so that
- * large weights are read once and not by every thread. `meet` returns when all threads have called
- * it. */
-void fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts,
-                    void (*meet)(void *context, size_t part, size_t parts), void *context);
+/* Returns when all threads have called it. */
+typedef void (*fm_meet)(void *context, size_t part, size_t parts);
+/* What fm_step_rows does for losses over the batch: all rows forward, the loss, all rows back.
+ * Returns, in part 0, whether the caller's loss function says to stop. */
+int fm_step_batch(const fm_step *step, fm_batch batch, size_t part, size_t parts, fm_meet meet,
+                  void *context);
+/* What either does, layer by layer: every thread takes columns of each, for all rows, so that large
+ * weights are read once and not by every thread. */
+int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t parts, fm_meet meet,
+                   void *context);
+/* Of a batch that has passed: the sum of its losses, weighted; its hits are added to *correct. */
+double fm_step_loss(const fm_step *step, fm_batch batch, size_t *correct);
 void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
                       void *target, size_t part, size_t parts);
 /* Bring this thread's part of the transposed weights up to date. */

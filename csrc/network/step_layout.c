@@ -146,6 +146,13 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
             step->rests[i] = rest;
         }
     }
+    if (step->loss->kind == FM_SOFTMAX_DICE || step->loss->kind == FM_BINARY_DICE) {
+        const size_t outputs = fm_last_layer(network)->outputs;
+        step->dice.both = take(&c, outputs, sizeof(double));
+        step->dice.all = take(&c, outputs, sizeof(double));
+        step->dice.constant = take(&c, outputs, item);
+        step->dice.by_target = take(&c, outputs, item);
+    }
     return c.used;
 }
 

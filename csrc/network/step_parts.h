@@ -31,6 +31,18 @@ static inline fm_range fm_step_columns(const fm_step *step, size_t part, size_t 
     return fm_step_width(step, step->network->layers[0].out_stride, part, parts);
 }
 
+static inline void *fm_step_output(const fm_step *step, const fm_rest *rest, fm_batch batch,
+                                   size_t layer_index)
+{
+    return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
+}
+
+/* From the gradient by a row's prediction that by its pre-activation, padding included. */
+void fm_step_finish_delta(const fm_step *step, const void *output, void *delta);
+/* The loss of the whole batch, with hits and deltas of rows. */
+int fm_step_batch_loss(const fm_step *step, fm_batch batch, fm_range rows, size_t part,
+                       size_t parts, fm_meet meet, void *context);
+
 /* The first layer, for rows of the batch and for columns of its output. */
 void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
                       fm_range columns);

@@ -12,8 +12,7 @@ static int is_of_softmax(fm_loss_kind kind)
 
 fm_status fm_check_loss(const fm_loss *loss, fm_activation output)
 {
-    if (loss->kind < 0 || loss->kind >= FM_LOSSES || loss->kind == FM_SOFTMAX_ELEMENT_DICE ||
-        loss->kind == FM_BINARY_ELEMENT_DICE || fm_is_of_batch(loss) ||
+    if (loss->kind < 0 || loss->kind >= FM_LOSSES ||
         (loss->kind == FM_CUSTOM_LOSS && !loss->function)) {
         return FM_ERROR_VALUE;
     }
@@ -106,7 +105,7 @@ static void loss_part(void *context, size_t part, size_t parts)
 }
 
 static fm_status mean_of_rows(const fm_loss *loss, const fm_matrix *predictions,
-                              const fm_targets *targets, double weight, double *mean,
+                              const fm_targets *targets, int threads, double weight, double *mean,
                               const fm_matrix *gradient)
 {
     const size_t count = predictions->rows;
@@ -121,8 +120,7 @@ static fm_status mean_of_rows(const fm_loss *loss, const fm_matrix *predictions,
                     .targets = targets,
                     .weight = weight,
                     .losses = losses};
-    const double work = 20.0 * (double)count * (double)predictions->cols;
-    fm_in_parallel(fm_threads_for(b.kernels->lanes, work), loss_part, &b);
+    fm_in_parallel(threads, loss_part, &b);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
         sum += losses[i];
@@ -152,5 +150,15 @@ fm_status fm_loss_gradient(const fm_loss *loss, const fm_matrix *predictions,
         return status;
     }
     const double weight = fm_weight_of(targets, NULL, 0, count);
-    return mean_of_rows(loss, predictions, targets, weight, mean, gradient);
+    const fm_kernels *kernels = fm_kernels_for(predictions->dtype);
+    const int threads = fm_threads_for(kernels->lanes, 20.0 * (double)count * (double)n);
+    if (fm_is_of_batch(loss)) {
+        fm_dice dice = {.kernels = kernels,
+                        .loss = loss,
+                        .targets = targets,
+                        .predictions = *predictions,
+                        .gradient = *gradient};
+        return fm_dice_in_parallel(&dice, threads, weight, mean);
+    }
+    return mean_of_rows(loss, predictions, targets, threads, weight, mean, gradient);
 }

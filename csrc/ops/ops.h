@@ -121,4 +121,30 @@ double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
                    const void *predictions, const fm_targets *targets, size_t index,
                    double total_weight, void *gradient);
 
+/* Dice over a batch. */
+typedef struct {
+    const fm_kernels *kernels;
+    const fm_loss *loss;
+    const fm_targets *targets;
+    const size_t *order; /* of the samples; NULL: as they stand */
+    size_t first;        /* row 0's place in it */
+    fm_matrix predictions, gradient;
+    double *both, *all;         /* per output; see kernels.h */
+    void *constant, *by_target; /* per output, of the dtype */
+} fm_dice;
+
+/* The phases: outputs of rows, in place of their gradient; sums of columns over all rows; the loss
+ * of the batch, of that weight, and the gradient of rows. All rows must have been through a phase
+ * before the next. */
+void fm_dice_outputs(const fm_dice *d, fm_range rows);
+void fm_dice_sums(const fm_dice *d, fm_range columns);
+double fm_dice_mean(const fm_dice *d, double weight);
+void fm_dice_gradient(const fm_dice *d, fm_range rows);
+static inline fm_range fm_dice_share(const fm_dice *d, size_t part, size_t parts)
+{
+    return fm_share(d->gradient.cols, FM_ALIGNMENT / sizeof(float), part, parts);
+}
+/* All of them, with memory of its own. */
+fm_status fm_dice_in_parallel(fm_dice *d, int threads, double weight, double *mean);
+
 #endif
