@@ -17,17 +17,22 @@ typedef struct {
     size_t batch, steps;
     kind kind;
     int zeros; /* of four groups of neighboring elements of x, and of four elements of the rest */
+    int weighted; /* samples */
+    int custom;   /* the loss by a function */
 } plan;
 
 /* The first is small beside its batch, the second is split by columns among threads, the third has
- * an input that is mostly zeros, the fourth more weights than a core caches, and the last a batch
- * whose gradient is taken in pieces. */
+ * an input that is mostly zeros, the fourth more weights than a core caches, and the fifth a batch
+ * whose gradient is taken in pieces. Those after have losses that see the whole batch. */
 static const plan plans[] = {
-    {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0},
-    {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0},
-    {"zeros", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, OWN, 3},
-    {"wide", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0},
-    {"batch", 2, {21, 19, 3}, FM_IDENTITY, FM_IDENTITY, 600, 2, OTHER, 0},
+    {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0, 0, 0},
+    {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0, 1, 0},
+    {"zeros", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, OWN, 3, 1, 0},
+    {"wide", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 0, 0},
+    {"batch", 2, {21, 19, 3}, FM_IDENTITY, FM_IDENTITY, 600, 2, OTHER, 0, 0, 0},
+    {"rates", 2, {40, 64, 6}, FM_TANH, FM_EXP, 200, 3, OWN, 0, 1, 1},
+    {"columns", 3, {96, 65, 31, 5}, FM_TANH, FM_SOFTMAX, 64, 5, OWN, 0, 0, 1},
+    {"layers", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 1, 1},
 };
 
 typedef struct {
@@ -43,6 +48,7 @@ static double activated(fm_activation activation, double z)
     return activation == FM_RELU      ? fmax(z, 0)
            : activation == FM_SIGMOID ? 1 / (1 + exp(-z))
            : activation == FM_TANH    ? tanh(z)
+           : activation == FM_EXP     ? exp(z)
                                       : z;
 }
 
@@ -102,6 +108,10 @@ static double loss_of(const model *m, const double *target)
             loss -= (t * log(y[j]) + (1 - t) * log(1 - y[j])) * mean;
             delta[j] = (y[j] - t) * mean;
             break;
+        case FM_EXP:
+            loss += (y[j] - t * log(y[j])) * mean;
+            delta[j] = (y[j] - t) * mean;
+            break;
         default:
             loss += (y[j] - t) * (y[j] - t) * mean;
             delta[j] = 2 * (y[j] - t) * mean * slope(p->output, y[j]);
@@ -135,16 +145,21 @@ static void add_gradient(const model *m, double scale)
 
 /* The mean loss of some samples, whose gradient is written. */
 static double differentiate_plainly(const model *m, const double *x, const array *targets,
-                                    const size_t *order, size_t count)
+                                    const double *weights, const size_t *order, size_t count,
+                                    double *total)
 {
     double loss = 0;
+    *total = 0;
+    for (size_t i = 0; i < count; i++) {
+        *total += weights[order[i]];
+    }
     memset(m->gradient, 0, m->n_parameters * sizeof *m->gradient);
     for (size_t i = 0; i < count; i++) {
         forward(m, x + order[i] * m->plan->widths[0]);
-        loss += loss_of(m, targets->value + order[i] * targets->cols);
-        add_gradient(m, 1 / (double)count);
+        loss += weights[order[i]] * loss_of(m, targets->value + order[i] * targets->cols);
+        add_gradient(m, weights[order[i]] / *total);
     }
-    return loss / (double)count;
+    return loss / *total;
 }
 
 /* Rounding errors of one step, as a share of the largest terms: a sum over each layer's inputs,
@@ -237,15 +252,68 @@ static inputs samples_of(const plan *p, size_t rows, double *x)
 
 typedef struct {
     const fm_network *network;
+    fm_activation output;
     fm_targets targets;
+    fm_loss loss;
     fm_training training;
     array zeros;
     array start;      /* the parameters before */
     array gradient;   /* of the mean over all samples, there */
     array parameters; /* the trained ones */
     array outputs;    /* of the trained network */
-    double loss, final_loss, error;
+    double mean, final_mean, error;
 } run;
+
+static fm_loss_kind loss_for(fm_activation output)
+{
+    return output == FM_SOFTMAX   ? FM_SOFTMAX_CROSS_ENTROPY
+           : output == FM_SIGMOID ? FM_BINARY_CROSS_ENTROPY
+           : output == FM_EXP     ? FM_POISSON
+                                  : FM_MEAN_SQUARED_ERROR;
+}
+
+/* The loss that the output has, as a loss of the caller's own; the context is what all samples
+ * have for targets. */
+static int same_loss(void *context, const fm_matrix *predictions, const size_t *rows,
+                     const fm_matrix *gradient, double *mean)
+{
+    const run *r = context;
+    const size_t n = predictions->cols;
+    double sum = 0, weight = 0;
+    for (size_t i = 0; i < predictions->rows; i++) {
+        weight += r->targets.weights ? r->targets.weights[rows[i]] : 1;
+    }
+    for (size_t i = 0; i < predictions->rows; i++) {
+        const size_t bytes = (dtype == FM_FLOAT32 ? sizeof(float) : sizeof(double));
+        const double own = r->targets.weights ? r->targets.weights[rows[i]] : 1;
+        const int64_t *labels = r->targets.indices;
+        fm_matrix z = *predictions, dz = *gradient, t = {0};
+        z.data = (char *)z.data + i * (size_t)z.stride * bytes;
+        dz.data = (char *)dz.data + i * (size_t)dz.stride * bytes;
+        z.rows = dz.rows = 1;
+        if (!labels) {
+            t = *r->targets.values;
+            t.data = (char *)t.data + rows[i] * (size_t)t.stride * bytes;
+            t.rows = 1;
+        }
+        const fm_targets targets = {labels ? labels + rows[i] : NULL, labels ? NULL : &t, 1, NULL};
+        const fm_loss loss = {.kind = loss_for(r->output)};
+        double value;
+        if (fm_loss_gradient(&loss, &z, &targets, &value, &dz)) {
+            return 1;
+        }
+        for (size_t j = 0; j < n; j++) {
+            if (dtype == FM_FLOAT32) {
+                ((float *)dz.data)[j] *= (float)(own / weight);
+            } else {
+                ((double *)dz.data)[j] *= own / weight;
+            }
+        }
+        sum += own * value;
+    }
+    *mean = sum / weight;
+    return 0;
+}
 
 /* The gradient, training and prediction use workspaces of exactly the size that they ask for. */
 static void differentiate(run *r, const fm_samples *x, const char *what)
@@ -253,13 +321,14 @@ static void differentiate(run *r, const fm_samples *x, const char *what)
     FOR_THREADS(threads)
     {
         fm_totals totals;
-        const size_t size = fm_network_training_workspace(r->network, x, x->rows, threads);
+        const size_t size = fm_network_training_workspace(r->network, x, &r->loss, x->rows,
+                                                          threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         /* The padding is not written. */
         memcpy(r->gradient.memory, r->zeros.memory, r->zeros.bytes);
-        const fm_status status = fm_network_gradient(r->network, r->start.matrix.data, x,
-                                                     &r->targets, threads, r->gradient.matrix.data,
-                                                     workspace, size, &totals);
+        const fm_status status = fm_network_gradient(
+            r->network, r->start.matrix.data, x, &r->targets, &r->loss, threads,
+            r->gradient.matrix.data, workspace, size, &totals);
         free(workspace);
         compare(&r->gradient, status, what);
     }
@@ -271,16 +340,16 @@ static void train(run *r, const fm_samples *x, const char *what)
     {
         fm_totals totals = {0};
         const size_t batch = r->training.batch_size;
-        const size_t size = fm_network_training_workspace(r->network, x, batch, threads);
+        const size_t size = fm_network_training_workspace(r->network, x, &r->loss, batch, threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         memcpy(r->parameters.memory, r->start.memory, r->start.bytes);
         r->training.threads = threads;
         const fm_status status = fm_network_train_epoch(r->network, r->parameters.matrix.data, x,
-                                                        &r->targets, &r->training, workspace, size,
-                                                        &totals);
+                                                        &r->targets, &r->loss, &r->training,
+                                                        workspace, size, &totals);
         free(workspace);
         compare(&r->parameters, status, what);
-        compare_number(totals.loss / (double)x->rows, r->loss, r->error, "loss");
+        compare_number(totals.loss / totals.weight, r->mean, r->error, "loss");
     }
 }
 
@@ -306,10 +375,11 @@ static void evaluate(const run *r, const fm_samples *x, const char *what)
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         fm_totals totals = {0};
         const fm_status status = fm_network_evaluate(r->network, r->parameters.matrix.data, x,
-                                                     &r->targets, workspace, size, &totals);
+                                                     &r->targets, &r->loss, workspace, size,
+                                                     &totals);
         free(workspace);
         expect(status == FM_OK, what);
-        compare_number(totals.loss / (double)x->rows, r->final_loss, r->error, what);
+        compare_number(totals.loss / totals.weight, r->final_mean, r->error, what);
     }
 }
 
@@ -333,8 +403,11 @@ static void check_plan(const plan *p)
     const inputs in = samples_of(p, rows, x);
     const array t = argument(rows, classes, 1);
     int64_t *labels = take(rows * sizeof *labels);
+    double *weights = take(rows * sizeof *weights), all = 0, total;
     for (size_t i = 0; i < rows; i++) {
         labels[i] = (int64_t)(random_bits() % classes);
+        weights[i] = p->weighted ? (double)(random_bits() % 4) / 2 : 1;
+        all += weights[i];
         for (size_t j = 0; j < classes; j++) {
             double *v = &t.value[i * classes + j];
             *v = p->output == FM_SOFTMAX ? (int64_t)j == labels[i] : fabs(*v);
@@ -343,7 +416,12 @@ static void check_plan(const plan *p)
     put(&t);
     const int by_index = p->output == FM_SOFTMAX;
     run r = {.network = network,
-             .targets = {by_index ? labels : NULL, by_index ? NULL : &t.matrix, rows},
+             .output = p->output,
+             .targets = {by_index ? labels : NULL, by_index ? NULL : &t.matrix, rows,
+                         p->weighted ? weights : NULL},
+             .loss = {.kind = p->custom ? FM_CUSTOM_LOSS : loss_for(p->output),
+                      .function = same_loss,
+                      .context = &r},
              .training = {.batch_size = p->batch, .lr = 0.1, .shuffle = 1, .seed = 5, .epoch = 2},
              .start = argument(1, m.n_parameters, 1),
              .zeros = argument(1, m.n_parameters, 0),
@@ -357,11 +435,13 @@ static void check_plan(const plan *p)
     for (size_t i = 0; i < rows; i++) {
         order[i] = i;
     }
-    differentiate_plainly(&m, x, &t, order, rows);
+    differentiate_plainly(&m, x, &t, weights, order, rows, &total);
     memcpy(r.gradient.value, m.gradient, m.n_parameters * sizeof *m.gradient);
     fm_shuffle(rows, r.training.seed, r.training.epoch, order);
     for (size_t first = 0; first < rows; first += p->batch) {
-        r.loss += differentiate_plainly(&m, x, &t, order + first, p->batch) / (double)p->steps;
+        const double mean = differentiate_plainly(&m, x, &t, weights, order + first, p->batch,
+                                                  &total);
+        r.mean += mean * total / all;
         for (size_t i = 0; i < m.n_parameters; i++) {
             m.parameters[i] -= r.training.lr * m.gradient[i];
         }
@@ -376,7 +456,7 @@ static void check_plan(const plan *p)
     }
     for (size_t i = 0; i < rows; i++) {
         forward(&m, x + i * p->widths[0]);
-        r.final_loss += loss_of(&m, t.value + i * classes) / (double)rows;
+        r.final_mean += weights[i] * loss_of(&m, t.value + i * classes) / all;
         for (size_t j = 0; j < classes; j++) {
             r.outputs.value[i * classes + j] = m.outputs[p->n_layers][j];
             r.outputs.bound[i * classes + j] = r.error;
@@ -388,6 +468,7 @@ static void check_plan(const plan *p)
     train(&r, &in.compressed, "training, compressed");
     predict(&r, &in.dense, "prediction");
     predict(&r, &in.compressed, "prediction, compressed");
+    r.loss.kind = loss_for(p->output); /* one over the batch cannot be evaluated */
     evaluate(&r, &in.dense, "evaluation");
     evaluate(&r, &in.compressed, "evaluation, compressed");
     fm_network_free(network);
