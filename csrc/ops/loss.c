@@ -77,11 +77,14 @@ double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
     }
     const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
     const size_t label = values ? 0 : (size_t)targets->indices[index];
-    const int is_sum = loss->kind == FM_SOFTMAX_CROSS_ENTROPY || loss->kind == FM_SOFTMAX_FOCAL;
-    const double terms = is_sum ? 1 : (double)n, scale = weight / total_weight;
-    return weight * (kernels->row_loss[loss->kind](loss, n, predictions, values, label,
-                                                   scale / terms, gradient) /
-                     terms);
+    const fm_row_loss row_loss = kernels->row_loss[loss->kind];
+    const double scale = weight / total_weight;
+    if (loss->kind == FM_SOFTMAX_CROSS_ENTROPY || loss->kind == FM_SOFTMAX_FOCAL) {
+        return weight * row_loss(loss, n, predictions, values, label, scale, gradient);
+    }
+    const double outputs = (double)n;
+    return weight *
+           (row_loss(loss, n, predictions, values, label, scale / outputs, gradient) / outputs);
 }
 
 typedef struct {
