@@ -27,7 +27,9 @@ Features = Array | SparseRows
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 HIDDEN_ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
-OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
+LAST_ACTIVATIONS = ("softmax", "exp")
+"""Activations that only the last layer can have."""
+OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, *LAST_ACTIVATIONS)
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 FEATURE_DTYPES = (*FLOAT_DTYPES, np.dtype(np.uint8))
@@ -157,7 +159,7 @@ def check_activations(
     activations
         None for relu in the hidden layers and softmax at the output (sigmoid when the last width
         is 1); or a name for each layer after the input, with or without a leading None for the
-        input, in any letter case. Softmax can only come last.
+        input, in any letter case. Softmax and exp can only come last.
     layers
         Widths as returned by `check_layers`.
     """
@@ -183,9 +185,9 @@ def check_activations(
                 f"activations[{index}] is {value!r}: known are {', '.join(OUTPUT_ACTIVATIONS)}"
             )
         names.append(name)
-    if "softmax" in names[:-1]:
-        index = names.index("softmax") + offset
-        raise ValueError(f"activations[{index}] is softmax, which only the last layer can have")
+    for index, name in enumerate(names[:-1], start=offset):
+        if name in LAST_ACTIVATIONS:
+            raise ValueError(f"activations[{index}] is {name}, which only the last layer can have")
     return tuple(names)
 
 
@@ -394,7 +396,8 @@ def check_targets(
     y
         Softmax output: (n_samples,) class indices (integers, booleans or whole floats), or
         (n_samples, n_outputs) rows of probabilities, each summing to 1. Sigmoid output:
-        (n_samples, n_outputs) values in [0, 1]. Otherwise (n_samples, n_outputs) finite values.
+        (n_samples, n_outputs) values in [0, 1]. Otherwise (n_samples, n_outputs) finite values,
+        for an exp output of at least 0.
         Sigmoid and regression networks of one output also take (n_samples,).
     dtype
         The network's dtype.
@@ -425,14 +428,18 @@ def check_targets(
         check_finite(array, name, dtype)
     with np.errstate(over="ignore"):
         targets = np.require(array, dtype=dtype, requirements=("C", "A"))
-    if regression:
+    if regression and output_activation != "exp":
         return targets
-    inside = (targets >= 0) & (targets <= 1)
+    inside = targets >= 0 if regression else (targets >= 0) & (targets <= 1)
     if not inside.all():
         row, column = (int(index) for index in np.argwhere(~inside)[0])
         raise ValueError(
-            f"{name}[{row}, {column}] is {array[row, column]}: "
-            f"targets of a {output_activation} output must be in [0, 1]"
+            f"{name}[{row}, {column}] is {array[row, column]}: targets of "
+            + (
+                "an exp output must be at least 0"
+                if regression
+                else f"a {output_activation} output must be in [0, 1]"
+            )
         )
     if softmax:
         off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > ROW_SUM_TOLERANCE
@@ -445,17 +452,50 @@ def check_targets(
     return targets
 
 
-def check_validation_data(validation_data: object) -> tuple[Any, Any] | None:
-    """Return the pair (X, y) given for validation, its members unchecked, or None."""
+def check_sample_weight(
+    value: npt.ArrayLike | None, n_samples: int, name: str = "sample_weight"
+) -> npt.NDArray[np.float64] | None:
+    """Return the samples' weights as contiguous float64, or None.
+
+    Parameters
+    ----------
+    value
+        (n_samples,) finite numbers of at least 0, of which one is not 0; or None.
+    """
+    if value is None:
+        return None
+    array = check_numeric(value, name)
+    if array.shape != (n_samples,):
+        raise ValueError(f"{name} has shape {array.shape}, the samples need ({n_samples},)")
+    weights = np.require(array, np.float64, ("C", "A"))
+    usable = np.isfinite(weights) & (weights >= 0)
+    if not usable.all():
+        index = int(np.argmin(usable))
+        raise ValueError(
+            f"{name}[{index}] is {array[index]}: weights must be finite and at least 0"
+        )
+    with np.errstate(over="ignore"):
+        total = float(weights.sum())
+    if total == 0:
+        raise ValueError(f"{name} is 0 for every sample")
+    if total == math.inf:
+        raise ValueError(f"{name} has a sum beyond float64")
+    return weights
+
+
+def check_validation_data(validation_data: object) -> tuple[Any, Any, Any] | None:
+    """Return X, y and the weights, or None for them, given for validation; or None for all.
+
+    They themselves are not checked.
+    """
     if validation_data is None:
         return None
+    form = "validation_data must be a pair (X, y) or (X, y, sample_weight)"
     if not isinstance(validation_data, tuple | list):
-        raise TypeError(
-            f"validation_data must be a pair (X, y), got {type(validation_data).__name__}"
-        )
-    if len(validation_data) != 2:
-        raise ValueError(f"validation_data must be a pair (X, y), got {len(validation_data)} items")
-    return validation_data[0], validation_data[1]
+        raise TypeError(f"{form}, got {type(validation_data).__name__}")
+    if len(validation_data) not in (2, 3):
+        raise ValueError(f"{form}, got {len(validation_data)} items")
+    return (*validation_data, None)[:3]
 
 
 def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:

@@ -19,14 +19,16 @@ from .checks import (
     check_real,
     check_real_dtype,
     check_same_dtype,
+    check_sample_weight,
     check_shape,
     is_same_memory,
 )
+from .losses import Loss
 from .sparse import from_scipy, is_sparse
 
 Array = npt.NDArray[Any]
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
+ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax")
 """What `dense_forward` can apply."""
 
 
@@ -102,10 +104,16 @@ def derivative(dy: Array, y: Array, out: Array | None) -> tuple[Array, Array, Ar
     return dy, y, check_out(out, dy.shape, dy.dtype, {"dy": dy, "y": y}, in_place=True)
 
 
-def class_targets(logits: Array, targets: npt.ArrayLike) -> tuple[Array, Array]:
-    """Check logits and targets of a loss over classes; indices come back as int64."""
+def class_targets(
+    loss: Loss, logits: Array, targets: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> tuple[Array, Array, Array | None]:
+    """Check what a loss over the classes of a softmax takes.
+
+    Class indices come back as int64, and with the samples' weights those of their classes.
+    """
     logits = check_array(logits, "logits", ndim=2)
     n, k = logits.shape
+    loss.check("softmax", k)
     given = check_numeric(targets, "targets")
     if given.dtype.kind in "biu" and given.shape == (n, k):
         raise TypeError(
@@ -114,20 +122,29 @@ def class_targets(logits: Array, targets: npt.ArrayLike) -> tuple[Array, Array]:
         )
     if given.dtype.kind in "iu":
         check_shape(given, "targets", (n,), "logits")
-        return logits, check_class_indices(given, k, "targets")
-    weights = check_array(given, "targets", ndim=2)
-    check_pair(logits, "logits", weights, "targets")
-    return logits, weights
+        values: Array = check_class_indices(given, k, "targets")
+    else:
+        values = check_array(given, "targets", ndim=2)
+        check_pair(logits, "logits", values, "targets")
+    weights = check_sample_weight(sample_weight, n)
+    return logits, values, loss.sample_weights(values, weights, k)
 
 
 def element_targets(
-    predictions: Array, targets: Array, predictions_name: str
-) -> tuple[Array, Array]:
-    """Check predictions and targets of a loss over elements: arrays of one shape."""
+    loss: Loss,
+    predictions: Array,
+    targets: Array,
+    sample_weight: npt.ArrayLike | None,
+    predictions_name: str,
+) -> tuple[Array, Array, Array | None]:
+    """Check what a loss over elements takes: arrays of one shape, samples along the first axis."""
     p = check_array(predictions, predictions_name)
     t = check_array(targets, "targets")
     check_pair(p, predictions_name, t, "targets")
-    return p, t
+    n = len(p) if p.ndim else 1
+    # The last of the outputs of a loss for classes is the sigmoid, whose elements are separate.
+    loss.check(loss.outputs[-1], p.size // n)
+    return p, t, check_sample_weight(sample_weight, n)
 
 
 def update(params: Array, grads: Array, lr: float) -> tuple[Array, Array, float]:

@@ -16,53 +16,53 @@ import numpy.typing as npt
 
 from . import _core, op_arguments
 from .checks import Features
+from .loss_ops import (
+    binary_cross_entropy_with_logits,
+    binary_dice_with_logits,
+    binary_focal_with_logits,
+    huber,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson_with_log_rates,
+    softmax_cross_entropy,
+    softmax_dice,
+    softmax_focal,
+)
+from .memory import deliver, flat, oriented, out_rows, rows
 from .sparse import SparseRows
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "binary_dice_with_logits",
+    "binary_focal_with_logits",
+    "dense_backward",
+    "dense_forward",
+    "exp",
+    "exp_backward",
+    "huber",
+    "identity",
+    "identity_backward",
+    "log_softmax",
+    "matmul",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "poisson_with_log_rates",
+    "relu",
+    "relu_backward",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_dice",
+    "softmax_focal",
+    "tanh",
+    "tanh_backward",
+]
 
 Array = npt.NDArray[Any]
 
 ACTIVATION_CODES = {name: code for code, name in enumerate(_core.ACTIVATIONS)}
-LOSS_CODES = {name: code for code, name in enumerate(_core.LOSSES)}
-
-
-# Memory as the core takes it ------------------------------------------------------------------
-
-
-def _rows(array: Array) -> Array:
-    """Return a matrix whose rows are contiguous: the array itself if it can be read so."""
-    usable = array.flags.aligned and (array.shape[1] == 1 or array.strides[1] == array.itemsize)
-    return array if usable else np.array(array, order="C")
-
-
-def _out_rows(out: Array) -> Array:
-    """Return `out` if the core can write into it, else an array to be copied into it."""
-    usable = (
-        out.flags.aligned
-        and (out.shape[1] == 1 or out.strides[1] == out.itemsize)
-        and (out.shape[0] == 1 or out.strides[0] >= out.shape[1] * out.itemsize)
-    )
-    return out if usable else np.empty(out.shape, out.dtype)
-
-
-def _oriented(array: Array, transpose: bool) -> tuple[Array, bool]:
-    """Return a matrix with contiguous rows, and whether to transpose it: a transposed view needs
-    no copy."""
-    if array.shape[1] > 1 and array.strides[0] == array.itemsize and array.flags.aligned:
-        return _rows(array.T), not transpose
-    return _rows(array), transpose
-
-
-def _flat(array: Array) -> Array:
-    """Return the elements in order as one contiguous row: a view where that is possible."""
-    if array.flags.c_contiguous and array.flags.aligned:
-        return array.reshape(-1)
-    return np.array(array, order="C").reshape(-1)
-
-
-def _deliver(result: Array, out: Array) -> Array:
-    """Copy a result into `out`, unless it was written there."""
-    if result is not out:
-        out[...] = result.reshape(out.shape)
-    return out
 
 
 # Products -----------------------------------------------------------------------------------
@@ -84,11 +84,11 @@ def matmul(
     if plain is not None:
         return plain
     a, b, out = op_arguments.product(a, b, transpose_a, transpose_b, out)
-    a, transpose_a = _oriented(a, transpose_a)
-    b, transpose_b = _oriented(b, transpose_b)
-    result = _out_rows(out)
+    a, transpose_a = oriented(a, transpose_a)
+    b, transpose_b = oriented(b, transpose_b)
+    result = out_rows(out)
     _core.matmul(a, b, transpose_a, transpose_b, result)
-    return _deliver(result, out)
+    return deliver(result, out)
 
 
 def dense_forward(
@@ -101,15 +101,15 @@ def dense_forward(
     """Return activation(x w + b), shape (n, n_out).
 
     `x` may be a sparse matrix of SciPy's, which is not made dense.
-    `activation` is identity, relu, sigmoid, tanh, softmax or log_softmax. `out` must not overlap
-    x, w or b.
+    `activation` is identity, relu, sigmoid, tanh, exp, softmax or log_softmax. `out` must not
+    overlap x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
-    result = _out_rows(out)
-    bias = None if b is None else _flat(b)
-    samples = x if isinstance(x, SparseRows) else _rows(x)
-    _core.dense_forward(samples, _rows(w), bias, ACTIVATION_CODES[activation], result)
-    return _deliver(result, out)
+    result = out_rows(out)
+    bias = None if b is None else flat(b)
+    samples = x if isinstance(x, SparseRows) else rows(x)
+    _core.dense_forward(samples, rows(w), bias, ACTIVATION_CODES[activation], result)
+    return deliver(result, out)
 
 
 def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
@@ -121,7 +121,7 @@ def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """
     dy, x, w = op_arguments.backward(dy, x, w)
     dx, dw, db = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype), np.empty_like(dy[0])
-    _core.dense_backward(_rows(dy), _rows(x), _rows(w), dx, dw, db)
+    _core.dense_backward(rows(dy), rows(x), rows(w), dx, dw, db)
     return dx, dw, db
 
 
@@ -131,25 +131,25 @@ def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
 def _apply(name: str, z: Array, out: Array | None) -> Array:
     """Apply a pointwise activation to an array of any shape."""
     z, out = op_arguments.function(z, out)
-    result = _flat(out)
-    _core.activate(ACTIVATION_CODES[name], _flat(z), result)
-    return out if np.may_share_memory(result, out) else _deliver(result, out)
+    result = flat(out)
+    _core.activate(ACTIVATION_CODES[name], flat(z), result)
+    return out if np.may_share_memory(result, out) else deliver(result, out)
 
 
 def _apply_backward(name: str, dy: Array, y: Array, out: Array | None) -> Array:
     """Apply the derivative of a pointwise activation to arrays of any shape."""
     dy, y, out = op_arguments.derivative(dy, y, out)
-    result = _flat(out)
-    _core.activate_backward(ACTIVATION_CODES[name], _flat(dy), _flat(y), result)
-    return out if np.may_share_memory(result, out) else _deliver(result, out)
+    result = flat(out)
+    _core.activate_backward(ACTIVATION_CODES[name], flat(dy), flat(y), result)
+    return out if np.may_share_memory(result, out) else deliver(result, out)
 
 
 def _apply_to_rows(name: str, z: Array, out: Array | None) -> Array:
     """Apply an activation that works on the rows of a matrix."""
     z, out = op_arguments.function(z, out, ndim=2)
-    result = _out_rows(out)
-    _core.activate(ACTIVATION_CODES[name], _rows(z), result)
-    return _deliver(result, out)
+    result = out_rows(out)
+    _core.activate(ACTIVATION_CODES[name], rows(z), result)
+    return deliver(result, out)
 
 
 def identity(z: Array, out: Array | None = None) -> Array:
@@ -192,6 +192,16 @@ def tanh_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     return _apply_backward("tanh", dy, y, out)
 
 
+def exp(z: Array, out: Array | None = None) -> Array:
+    """Return exp(z) element by element, any shape; infinite beyond the dtype. `out` may be z."""
+    return _apply("exp", z, out)
+
+
+def exp_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy y, where y = exp(z). `out` may be dy or y."""
+    return _apply_backward("exp", dy, y, out)
+
+
 def softmax(z: Array, out: Array | None = None) -> Array:
     """Return exp(z) over its sum along each row of a matrix. `out` may be z."""
     return _apply_to_rows("softmax", z, out)
@@ -200,76 +210,6 @@ def softmax(z: Array, out: Array | None = None) -> Array:
 def log_softmax(z: Array, out: Array | None = None) -> Array:
     """Return the logarithm of softmax(z): z less its log-sum-exp, by row. `out` may be z."""
     return _apply_to_rows("log_softmax", z, out)
-
-
-# Losses: each returns its value and its gradient with respect to the first argument -----------
-
-
-def softmax_cross_entropy(logits: Array, targets: npt.ArrayLike) -> tuple[float, Array]:
-    """Return the mean cross-entropy of softmax(logits) over the rows, and its gradient.
-
-    Parameters
-    ----------
-    logits
-        (n, k).
-    targets
-        (n,) class indices of an integer dtype in [0, k), or (n, k) weights of the classes of the
-        logits' dtype, rows of probabilities as a rule.
-
-    Returns
-    -------
-    loss : float
-        -sum(t log softmax(z)) / n.
-    dlogits : ndarray
-        (softmax(z) sum(t) - t) / n, the sum by row.
-    """
-    logits, targets = op_arguments.class_targets(logits, targets)
-    dlogits = np.empty(logits.shape, logits.dtype)
-    if targets.ndim == 2:
-        targets = _rows(targets)
-    code = LOSS_CODES["softmax_cross_entropy"]
-    return _core.loss_gradient(code, _rows(logits), targets, dlogits), dlogits
-
-
-def _element_loss(name: str, predictions: Array, targets: Array) -> tuple[float, Array]:
-    """Return a mean over all elements of arrays of any shape, and its gradient."""
-    matrix = (predictions.shape[0] if predictions.ndim > 1 else 1, -1)
-    gradient = np.empty(predictions.shape, predictions.dtype)
-    loss = _core.loss_gradient(
-        LOSS_CODES[name],
-        _flat(predictions).reshape(matrix),
-        _flat(targets).reshape(matrix),
-        gradient.reshape(matrix),
-    )
-    return loss, gradient
-
-
-def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> tuple[float, Array]:
-    """Return the mean logistic loss of sigmoid(logits) over all elements, and its gradient.
-
-    Parameters
-    ----------
-    logits, targets
-        Arrays of one shape, targets in [0, 1].
-
-    Returns
-    -------
-    loss : float
-        Mean of max(z, 0) - z t + log(1 + exp(-|z|)), which cannot overflow.
-    dlogits : ndarray
-        (sigmoid(z) - t) / size.
-    """
-    z, t = op_arguments.element_targets(logits, targets, "logits")
-    return _element_loss("binary_cross_entropy", z, t)
-
-
-def mean_squared_error(predictions: Array, targets: Array) -> tuple[float, Array]:
-    """Return the mean of (p - t)² over all elements, and its gradient 2 (p - t) / size.
-
-    Predictions and targets are arrays of one shape.
-    """
-    p, t = op_arguments.element_targets(predictions, targets, "predictions")
-    return _element_loss("mean_squared_error", p, t)
 
 
 # Update -------------------------------------------------------------------------------------
@@ -281,6 +221,6 @@ def sgd_update(params: Array, grads: Array, lr: float) -> Array:
     Any shape; `lr` is a finite real number.
     """
     params, grads, lr = op_arguments.update(params, grads, lr)
-    updated = _flat(params)
-    _core.sgd_update(updated, _flat(grads), lr)
-    return params if np.may_share_memory(updated, params) else _deliver(updated, params)
+    updated = flat(params)
+    _core.sgd_update(updated, flat(grads), lr)
+    return params if np.may_share_memory(updated, params) else deliver(updated, params)

@@ -17,6 +17,47 @@ import numpy.typing as npt
 from .. import op_arguments
 from ..checks import Features
 from ..sparse import SparseRows
+from .losses import (
+    binary_cross_entropy_with_logits,
+    binary_dice_with_logits,
+    binary_focal_with_logits,
+    huber,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson_with_log_rates,
+    softmax_cross_entropy,
+    softmax_dice,
+    softmax_focal,
+)
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "binary_dice_with_logits",
+    "binary_focal_with_logits",
+    "dense_backward",
+    "dense_forward",
+    "exp",
+    "exp_backward",
+    "huber",
+    "identity",
+    "identity_backward",
+    "log_softmax",
+    "matmul",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "poisson_with_log_rates",
+    "relu",
+    "relu_backward",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_dice",
+    "softmax_focal",
+    "tanh",
+    "tanh_backward",
+]
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +92,8 @@ def dense_forward(
     """Return activation(x w + b), shape (n, n_out).
 
     `x` may be a sparse matrix of SciPy's.
-    `activation` is identity, relu, sigmoid, tanh, softmax or log_softmax. `out` must not overlap
-    x, w or b.
+    `activation` is identity, relu, sigmoid, tanh, exp, softmax or log_softmax. `out` must not
+    overlap x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     np.matmul(x.dense(slice(None)) if isinstance(x, SparseRows) else x, w, out=out)
@@ -141,6 +182,21 @@ def tanh_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     return out
 
 
+def exp(z: Array, out: Array | None = None) -> Array:
+    """Return exp(z) element by element, any shape; infinite beyond the dtype. `out` may be z."""
+    z, out = op_arguments.function(z, out)
+    with np.errstate(over="ignore"):
+        np.exp(z, out=out)
+    return out
+
+
+def exp_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy y, where y = exp(z). `out` may be dy or y."""
+    dy, y, out = op_arguments.derivative(dy, y, out)
+    np.multiply(dy, y, out=out)
+    return out
+
+
 def softmax(z: Array, out: Array | None = None) -> Array:
     """Return exp(z) over its sum along each row of a matrix. `out` may be z.
 
@@ -166,6 +222,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "relu": (relu, relu_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
     "tanh": (tanh, tanh_backward),
+    "exp": (exp, exp_backward),
 }
 """The pointwise activations, each with its backward, by name."""
 
@@ -175,83 +232,6 @@ FORWARDS: dict[str, Callable[..., Array]] = {
     "log_softmax": log_softmax,
 }
 """What `dense_forward` can apply, by name."""
-
-
-# Losses: each returns its value and its gradient with respect to the first argument -----------
-
-
-def softmax_cross_entropy(logits: Array, targets: npt.ArrayLike) -> tuple[float, Array]:
-    """Return the mean cross-entropy of softmax(logits) over the rows, and its gradient.
-
-    Parameters
-    ----------
-    logits
-        (n, k).
-    targets
-        (n,) class indices of an integer dtype in [0, k), or (n, k) weights of the classes of the
-        logits' dtype, rows of probabilities as a rule.
-
-    Returns
-    -------
-    loss : float
-        -sum(t log softmax(z)) / n.
-    dlogits : ndarray
-        (softmax(z) sum(t) - t) / n, the sum by row: y - t for probabilities, from the softmax's
-        Jacobian y_i (d_ij - y_j).
-    """
-    logits, targets = op_arguments.class_targets(logits, targets)
-    n = len(logits)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    dlogits = np.exp(shifted)
-    sums = dlogits.sum(axis=1, keepdims=True)
-    dlogits /= sums
-    if targets.ndim == 1:
-        cells = np.arange(n), targets
-        losses = np.log(sums[:, 0]) - shifted[cells]
-        dlogits[cells] -= 1
-    else:
-        # A class of weight 0 adds nothing, even where its logit is minus infinity.
-        losses = np.zeros_like(logits)
-        np.multiply(targets, np.log(sums) - shifted, where=targets != 0, out=losses)
-        dlogits *= targets.sum(axis=1, keepdims=True)
-        dlogits -= targets
-    dlogits /= n
-    return float(losses.sum(dtype=np.float64)) / n, dlogits
-
-
-def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> tuple[float, Array]:
-    """Return the mean logistic loss of sigmoid(logits) over all elements, and its gradient.
-
-    Parameters
-    ----------
-    logits, targets
-        Arrays of one shape, targets in [0, 1].
-
-    Returns
-    -------
-    loss : float
-        Mean of -(t log y + (1 - t) log(1 - y)) with y = sigmoid(z), taken in the form
-        max(z, 0) - z t + log(1 + exp(-|z|)), which cannot overflow.
-    dlogits : ndarray
-        (y - t) / size.
-    """
-    z, t = op_arguments.element_targets(logits, targets, "logits")
-    losses = np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))
-    dlogits = sigmoid(z)
-    dlogits -= t
-    dlogits /= z.size
-    return float(losses.mean(dtype=np.float64)), dlogits
-
-
-def mean_squared_error(predictions: Array, targets: Array) -> tuple[float, Array]:
-    """Return the mean of (p - t)² over all elements, and its gradient 2 (p - t) / size.
-
-    Predictions and targets are arrays of one shape.
-    """
-    p, t = op_arguments.element_targets(predictions, targets, "predictions")
-    difference = np.asarray(p - t)
-    loss = float(np.square(difference, dtype=np.float64).mean())
-    return loss, np.multiply(difference, 2 / p.size, out=difference)
 
 
 # Update -------------------------------------------------------------------------------------

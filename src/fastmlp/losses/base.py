@@ -1,0 +1,113 @@
+"""What every loss is, and the checks of its parameters."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import checks
+
+Array = npt.NDArray[Any]
+Factors = float | tuple[float, ...] | None
+"""One factor for all outputs, one for each, or none."""
+
+
+class Kernel(NamedTuple):
+    """Which of the engine's losses computes it, and with which parameters."""
+
+    name: str
+    parameter: float = 0.0
+    factors: Factors = None
+
+
+class Loss:
+    """Base class of the losses that the engine knows.
+
+    Objects are immutable and compare by their parameters.
+    """
+
+    name: ClassVar[str]
+    """What `fm.MLP` takes for the loss with its default parameters."""
+    outputs: ClassVar[tuple[str, ...]]
+    """Output activations of the networks it can train."""
+
+    @property
+    def couples_samples(self) -> bool:
+        """Whether a batch's loss is something else than the mean over its samples."""
+        return False
+
+    def check(self, output: str, n_outputs: int) -> None:
+        """Raise ValueError unless the loss fits an output activation and a number of outputs."""
+        self.check_output(output)
+
+    def check_output(self, output: str) -> None:
+        """Raise ValueError unless the loss fits an output activation."""
+        if output not in self.outputs:
+            raise ValueError(
+                f"loss {self.name} needs an output of {' or '.join(self.outputs)}, "
+                f"the network's is {output}"
+            )
+
+    def kernel(self, output: str) -> Kernel:
+        """Return which of the engine's losses computes it behind an output activation."""
+        return Kernel(self.name)
+
+    def function(self, output: str) -> tuple[str, dict[str, Any]]:
+        """Return the name of the function of `fm.ops` that computes it, and its keywords."""
+        return self.name, {}
+
+    def sample_weights(
+        self, targets: Array, sample_weight: Array | None, n_outputs: int
+    ) -> Array | None:
+        """Return what each sample counts, float64, or None when all count 1.
+
+        Parameters
+        ----------
+        targets
+            As a network's checks return them: (n,) class indices or (n, n_outputs) values.
+        sample_weight
+            (n,) float64, or None.
+        """
+        return sample_weight
+
+
+def check_factors(value: object, name: str) -> Factors:
+    """Return a number or a sequence of numbers, all finite and at least 0, as floats."""
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        value = value.item() if value.size == 1 and value.ndim == 0 else value.tolist()
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        return check_not_negative(value, name)
+    factors = tuple(
+        check_not_negative(factor, f"{name}[{index}]") for index, factor in enumerate(value)
+    )
+    if not factors:
+        raise ValueError(f"{name} is empty")
+    return factors
+
+
+def check_not_negative(value: object, name: str) -> float:
+    """Return a finite number of at least 0 as a `float`."""
+    number = checks.check_real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must be at least 0, got {value!r}")
+    return number
+
+
+def check_count(factors: Factors, n_outputs: int, name: str) -> None:
+    """Raise ValueError unless there is a factor for each output, or one for all, or none."""
+    if isinstance(factors, tuple) and len(factors) != n_outputs:
+        raise ValueError(f"{name} holds {len(factors)} values, there are {n_outputs} outputs")
+
+
+def factor_array(factors: Factors, n_outputs: int, dtype: np.dtype[Any]) -> Array | None:
+    """Return one factor for each output, (n_outputs,), or None."""
+    if factors is None:
+        return None
+    with np.errstate(over="ignore"):
+        array = np.full(n_outputs, factors, dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"loss has a factor that is too large for {dtype}: {factors}")
+    return array

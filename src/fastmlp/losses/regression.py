@@ -1,0 +1,83 @@
+"""Losses for numbers.
+
+In the formulas p are the predictions, t the targets and K is the number of outputs. A batch's loss
+is the mean over its samples, each with its weight; gradients are for one sample.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import checks
+from .base import Kernel, Loss
+
+OUTPUTS = ("identity", "relu", "tanh")
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """Mean squared error, the default behind identity, relu and tanh.
+
+    L = mean_c (p_c - t_c)^2; dL/dp_c = 2 (p_c - t_c) / K.
+    """
+
+    name = "mean_squared_error"
+    outputs = OUTPUTS
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """Mean absolute error, which outliers disturb less than the squared one.
+
+    L = mean_c |p_c - t_c|; dL/dp_c = sign(p_c - t_c) / K, 0 where they are equal.
+    """
+
+    name = "mean_absolute_error"
+    outputs = OUTPUTS
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Huber loss: squares of small errors, absolute values of large ones (Huber 1964, "Robust
+    estimation of a location parameter").
+
+    With e = p - t and d the delta, L = mean_c of e_c^2 / 2 where |e_c| <= d and d (|e_c| - d / 2)
+    elsewhere; dL/dp_c = max(-d, min(e_c, d)) / K.
+
+    Parameters
+    ----------
+    delta
+        d greater than 0, in the targets' unit.
+    """
+
+    delta: float = 1.0
+
+    name = "huber"
+    outputs = OUTPUTS
+
+    def __init__(self, delta: float = 1.0) -> None:
+        number = checks.check_real(delta, "delta")
+        if number <= 0:
+            raise ValueError(f"delta must be greater than 0, got {delta!r}")
+        object.__setattr__(self, "delta", number)
+
+    def kernel(self, output: str) -> Kernel:
+        return Kernel("huber", self.delta)
+
+    def function(self, output: str) -> tuple[str, dict[str, Any]]:
+        return "huber", {"delta": self.delta}
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """Poisson loss for counts, the default behind exp, computed from the logarithms of the rates.
+
+    L = mean_c exp(z_c) - t_c z_c, the negative logarithm of the Poisson probability of t at the
+    rate exp(z) without the term that depends on t alone; dL/dz_c = (exp(z_c) - t_c) / K. It
+    overflows where the rate does.
+    """
+
+    name = "poisson"
+    outputs = ("exp",)
+
+    def function(self, output: str) -> tuple[str, dict[str, Any]]:
+        return "poisson_with_log_rates", {}
