@@ -176,6 +176,7 @@ def test_ops_agree_with_plain_formulas(dtype):
         "relu": np.maximum(z64, 0),
         "sigmoid": 1 / (1 + np.exp(-z64)),
         "tanh": np.tanh(z64),
+        "exp": np.exp(z64),
         "softmax": np.exp(z64) / np.exp(z64).sum(axis=1, keepdims=True),
         "log_softmax": z64 - np.log(np.exp(z64).sum(axis=1, keepdims=True)),
     }
@@ -183,8 +184,9 @@ def test_ops_agree_with_plain_formulas(dtype):
     for name, expected in plain.items():
         y = ops.dense_forward(x, w, b, name)
         assert y.dtype == dtype
-        # No activation has a slope above 1 in any argument but log_softmax, which has 2.
-        slack = 2 * bound.max(axis=1, keepdims=True) + 8 * eps * (1 + np.abs(expected))
+        # No activation has a slope above 1 in any argument but log_softmax, which has 2, and exp.
+        slope = expected if name == "exp" else 2
+        slack = slope * bound.max(axis=1, keepdims=True) + 8 * eps * (1 + np.abs(expected))
         assert np.all(np.abs(y - expected) <= slack), name
 
 

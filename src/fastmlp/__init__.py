@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import (
     _openmp,  # noqa: F401  before whatever loads the core
+    losses,
     ops,
 )
 from .callbacks import Callback, Progress
@@ -49,6 +50,7 @@ __all__ = [
     "get_isa",
     "get_num_threads",
     "load",
+    "losses",
     "metrics",
     "ops",
     "plot",
@@ -63,15 +65,19 @@ _LAZY_MODULES = ("data", "metrics", "plot", "reference")
 set_isa_from_environment()
 
 
-def load(path: FilePath) -> MLP:
+def load(path: FilePath, loss: str | losses.AnyLoss | None = None) -> MLP:
     """Read a network from a safetensors file that `MLP.save` wrote.
+
+    `loss`, as for `MLP`, takes the place of the loss that the file names. The file holds no Python
+    functions: a network trained with one predicts without it, and for all that needs the loss it is
+    given here.
 
     Needs the library `safetensors`. Raises FileNotFoundError when there is no such file and
     ValueError, beginning with the path, when it is damaged or of another kind.
     """
     from .io import load_model
 
-    return load_model(path)
+    return load_model(path, loss)
 
 
 # A type checker that saw it would take every name, misspelt ones too, for an attribute.

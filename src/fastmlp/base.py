@@ -9,42 +9,60 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import checks
+from . import checks, losses
 from .callbacks import Callback, Progress
 from .checks import Features
 from .errors import DivergenceError, NotFiniteError
 from .history import History
 from .initializers import check_init, initial_weights
+from .scores import correct_rows, r2_score
 from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
-Report = Callable[[float, int, int], Progress]
-"""Takes the sum of the losses, the hits and the number of the samples an epoch has trained on."""
+Report = Callable[[float, float, int, int], Progress]
+"""Takes the weighted sum of the losses, the sum of the weights, the hits and the number of the
+samples an epoch has trained on."""
 
 CLASSIFIERS = ("softmax", "sigmoid")
 """Output activations of networks that predict classes; the others do regression."""
 
+LOGIT_OUTPUTS = (*CLASSIFIERS, "exp")
+"""Output activations that belong to the loss, which is computed from what goes into them."""
 
-def r2_score(predictions: Array, targets: Array) -> float:
-    """Return the coefficient of determination, averaged over the columns.
 
-    1 - (residual sum of squares) / (sum of squares about the mean) for each column; a column
-    whose targets are all equal counts 1 when predicted exactly and 0 otherwise.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples to train or to measure on, checked.
 
-    Both arguments are (n, k).
+    Attributes
+    ----------
+    X
+        The features.
+    y
+        Targets as `checks.check_targets` returns them.
+    sample_weight
+        (n,) float64 as they were given, or None.
+    weights
+        What each counts in the loss, (n,) float64, or None: the weights given times those of the
+        classes.
+    python_loss
+        The loss over these samples if it is a Python function, else None.
     """
-    expected = targets.astype(np.float64)
-    residual = np.square(predictions - expected).sum(axis=0)
-    total = np.square(expected - expected.mean(axis=0)).sum(axis=0)
-    constant = total == 0
-    scores = 1 - residual / np.where(constant, 1, total)
-    scores[constant] = residual[constant] == 0
-    return float(scores.mean())
+
+    X: Features
+    y: Array
+    sample_weight: Array | None
+    weights: Array | None
+    python_loss: losses.PythonLoss | None
+
+    def __len__(self) -> int:
+        return len(self.X)
 
 
 def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
@@ -86,18 +104,15 @@ def epoch_line(history: History, epochs: int) -> str:
 class MLP(ABC):
     """A multi-layer perceptron trained by mini-batch stochastic gradient descent.
 
-    The output's activation decides the loss: softmax the cross-entropy, sigmoid the logistic
-    loss, identity, relu and tanh the mean squared error. The cross-entropy is a mean over
-    samples, the others over all elements.
-
     Parameters
     ----------
     layers
         Widths, the input's first: at least two integers of at least 1.
     activations
-        A name for each layer after the input (identity, relu, sigmoid, tanh, and softmax for the
-        last), with or without a leading None for the input, in any letter case. None for relu in
-        the hidden layers and softmax at the output, or sigmoid when the last width is 1.
+        A name for each layer after the input (identity, relu, sigmoid, tanh, and softmax or exp for
+        the last), with or without a leading None for the input, in any letter case. None for relu
+        in the hidden layers and softmax at the output, or sigmoid when the last width is 1. Softmax
+        and sigmoid outputs predict classes, the others numbers: exp the rates of counts.
     init
         Standard deviation of the normal distribution the weights are drawn from: "he"
         (sqrt(2 / fan_in)), "glorot" (sqrt(2 / (fan_in + fan_out))), "lecun" (sqrt(1 / fan_in)) or
@@ -106,11 +121,17 @@ class MLP(ABC):
         float32 or float64, of the parameters and of the arithmetic.
     seed
         Integer in [0, 2**64) that decides the initial weights and the order of the samples.
+    loss
+        What training minimizes: a name of `fastmlp.losses.NAMES`, an object of `fastmlp.losses`, or
+        a Python function f(predictions, targets) that returns the mean loss of a batch and its
+        gradient, see there. None for the default of the output: cross-entropy for softmax, binary
+        cross-entropy for sigmoid, Poisson for exp, and the mean squared error for the others.
 
     Attributes
     ----------
-    layers, activations, init, dtype, seed
-        As given, in one form: tuples, lower-case names, a `numpy.dtype`.
+    layers, activations, init, dtype, seed, loss
+        As given, in one form: tuples, lower-case names, a `numpy.dtype`, an object of
+        `fastmlp.losses` or a function.
     epochs_trained
         Epochs finished over all fits.
     trained_on
@@ -131,12 +152,14 @@ class MLP(ABC):
         init: str | float = "he",
         dtype: npt.DTypeLike = "float32",
         seed: int = 0,
+        loss: str | losses.AnyLoss | None = None,
     ) -> None:
         self.layers = checks.check_layers(layers)
         self.activations = checks.check_activations(activations, self.layers)
         self.init = check_init(init)
         self.dtype = checks.check_dtype(dtype)
         self.seed = checks.check_seed(seed)
+        self.loss = losses.get(loss, self.activations[-1], self.layers[-1])
         self.epochs_trained = 0
         self.trained_on: str | None = None
         self.history: History | None = None
@@ -147,9 +170,10 @@ class MLP(ABC):
 
     def __repr__(self) -> str:
         """Return the constructor's call."""
+        loss = "" if self._has_default_loss else f", loss={losses.label(self.loss)}"
         return (
             f"{type(self).__name__}({list(self.layers)}, activations={list(self.activations)}, "
-            f"init={self.init!r}, dtype={self.dtype.name!r}, seed={self.seed})"
+            f"init={self.init!r}, dtype={self.dtype.name!r}, seed={self.seed}{loss})"
         )
 
     @property
@@ -178,8 +202,12 @@ class MLP(ABC):
         return list(self._biases)
 
     def summary(self) -> str:
-        """Return a table of the layers with their shapes, activations and parameters."""
-        return summary_table(self.layers, self.activations)
+        """Return a table of the layers with their shapes, activations and parameters.
+
+        A loss other than the output's default is named below.
+        """
+        table = summary_table(self.layers, self.activations)
+        return table if self._has_default_loss else f"{table}\nloss: {losses.label(self.loss)}"
 
     # Training -------------------------------------------------------------------------------
 
@@ -191,9 +219,10 @@ class MLP(ABC):
         batch_size: int = 32,
         lr: float = 0.01,
         shuffle: bool = True,
-        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation_data: tuple[npt.ArrayLike, ...] | None = None,
         verbose: int = 0,
         callbacks: Iterable[Callback] = (),
+        sample_weight: npt.ArrayLike | None = None,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -206,9 +235,10 @@ class MLP(ABC):
             nothing missing.
         y
             Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
-            (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values. The last two
-            also take (n,) when there is one output. Class indices are copied; X and other targets
-            are read where they lie if they can be, so a callback should not change them.
+            (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values, for exp of at
+            least 0. The last two also take (n,) when there is one output. Class indices are copied;
+            X and other targets are read where they lie if they can be, so a callback should not
+            change them.
         epochs
             Times to go through all samples.
         batch_size
@@ -218,11 +248,14 @@ class MLP(ABC):
         shuffle
             Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
         validation_data
-            A pair (X, y) to evaluate after each epoch.
+            (X, y) or (X, y, sample_weight) to evaluate after each epoch.
         verbose
             Print a line each so many epochs; 0 prints nothing.
         callbacks
             Objects of `fastmlp.Callback`.
+        sample_weight
+            (n,) finite numbers of at least 0, not all 0: the loss of a batch is
+            sum(w_i L_i) / sum(w_i), so that a weight of 2 is as good as a second copy in the batch.
 
         Returns
         -------
@@ -232,7 +265,9 @@ class MLP(ABC):
         Raises
         ------
         TypeError, ValueError
-            For a bad argument, naming it; nothing has changed.
+            For a bad argument, naming it, and for a Python loss that returns something else than
+            a finite loss and gradient; nothing has changed. Nor has it when a Python loss raises an
+            exception, which reaches the caller.
         DivergenceError
             When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
             was before the call.
@@ -243,14 +278,15 @@ class MLP(ABC):
         """
         if not all(buffer.flags.writeable for buffer in self._buffers()):
             raise RuntimeError("the parameters are read-only, as within on_progress")
-        samples, targets = self._check_data(X, y, "X", "y")
+        samples = self._check_data(X, y, sample_weight)
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
         lr = checks.check_learning_rate(lr)
         shuffle = checks.check_flag(shuffle, "shuffle")
-        validation = checks.check_validation_data(validation_data)
-        if validation is not None:
-            validation = self._check_data(*validation, "validation_data[0]", "validation_data[1]")
+        held_out = checks.check_validation_data(validation_data)
+        validation = None
+        if held_out is not None:
+            validation = self._check_data(*held_out, *(f"validation_data[{i}]" for i in range(3)))
         verbose = checks.check_verbose(verbose)
         hooks = checks.check_callbacks(callbacks)
 
@@ -258,7 +294,7 @@ class MLP(ABC):
         n_samples = len(samples)
         before = self._state()
         history = self.history = History()
-        self.trained_on = samples.dtype.name
+        self.trained_on = samples.X.dtype.name
         with ExitStack() as at_end:
             at_end.callback(self._end_fit)
             for hook in hooks:
@@ -268,17 +304,19 @@ class MLP(ABC):
                 began = time.perf_counter()
                 report = self._reporter(hooks, epoch, epochs, n_samples, began)
                 try:
-                    loss_sum, hits = self._train_epoch(
-                        samples, targets, batch_size, lr, shuffle, report
-                    )
+                    sums = self._train_epoch(samples, batch_size, lr, shuffle, report)
                     if not all(self._is_finite(p) for p in self._buffers()):
                         raise NotFiniteError("a weight is not finite")
                 except NotFiniteError as error:
                     failure = self._divergence(error, lr)
                     self._restore(before)
                     raise failure from None
-                progress = report(loss_sum, hits, n_samples)
-                measured = None if validation is None else self._evaluate(*validation)
+                except Exception as error:
+                    if samples.python_loss and samples.python_loss.failure is error:
+                        self._restore(before)
+                    raise
+                progress = report(*sums, n_samples)
+                measured = None if validation is None else self._evaluate(validation)
                 self.epochs_trained += 1
                 history.loss.append(progress.loss)
                 history.seconds.append(progress.seconds)
@@ -298,11 +336,11 @@ class MLP(ABC):
         return history
 
     def loss_and_gradients(
-        self, X: npt.ArrayLike, y: npt.ArrayLike
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> tuple[float, list[Array], list[Array]]:
         """Return the loss of one batch and its gradients; nothing is updated.
 
-        X and y are as for `fit`.
+        Arguments are as for `fit`.
 
         Returns
         -------
@@ -310,7 +348,7 @@ class MLP(ABC):
         weight_gradients, bias_gradients : list of ndarray
             Shaped as `weights` and `biases`.
         """
-        return self._gradients(*self._check_data(X, y, "X", "y"))
+        return self._gradients(self._check_data(X, y, sample_weight))
 
     def _reporter(
         self, hooks: Sequence[Callback], epoch: int, epochs: int, n_samples: int, began: float
@@ -318,12 +356,12 @@ class MLP(ABC):
         """Return a function that tells the callbacks how far the epoch has come."""
         net: Any = self
 
-        def report(loss: float, hits: int, samples: int) -> Progress:
+        def report(loss_sum: float, weight_sum: float, hits: int, samples: int) -> Progress:
+            # There is no mean of samples whose weights are all 0.
+            loss = loss_sum / weight_sum if weight_sum else math.nan
             accuracy = math.nan if self._regression else hits / samples
             seconds = time.perf_counter() - began
-            progress = Progress(
-                epoch, epochs, samples, n_samples, loss / samples, accuracy, seconds
-            )
+            progress = Progress(epoch, epochs, samples, n_samples, loss, accuracy, seconds)
             if hooks:
                 with self._read_only():
                     for hook in hooks:
@@ -396,25 +434,43 @@ class MLP(ABC):
         answer = output if self._regression else (output > 0.5).astype(np.int64)
         return answer.reshape(-1) if self.n_outputs == 1 else answer
 
-    def evaluate(self, X: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
         """Return the loss and the accuracy, or for regression networks r2, over the samples.
 
-        X and y are as for `fit`. The accuracy is the fraction of rows that are right, with several
-        sigmoid outputs those right in every column; r2 is the coefficient of determination.
+        Arguments are as for `fit`. The accuracy is the fraction of rows that are right, with
+        several sigmoid outputs those right in every column; r2 is the coefficient of determination.
+        Both are weighted as the loss is, though not by the loss's class weights. A loss that
+        couples the samples of a batch takes all samples as one batch.
         """
-        return self._evaluate(*self._check_data(X, y, "X", "y"))
+        return self._evaluate(self._check_data(X, y, sample_weight))
 
-    def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    def score(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
         """Return the accuracy, or for regression networks the coefficient of determination."""
-        return self.evaluate(X, y)["r2" if self._regression else "accuracy"]
+        return self.evaluate(X, y, sample_weight)["r2" if self._regression else "accuracy"]
 
-    def _evaluate(self, X: Features, y: Array) -> dict[str, float]:
+    def _evaluate(self, samples: Samples) -> dict[str, float]:
+        in_one_pass = isinstance(self.loss, losses.Loss) and not self.loss.couples_samples
+        if in_one_pass and not self._regression and samples.sample_weight is None:
+            loss, hits = self._measure(samples)
+            return {"loss": loss, "accuracy": hits / len(samples)}
+        seen = self._output(samples.X, logits=True)
+        if samples.python_loss:
+            loss = samples.python_loss(seen, slice(None), np.empty_like(seen))
+        else:
+            loss = self._loss(seen, samples)[0]
+        output = self._activated(seen)
         if self._regression:
-            output = self._output(X)
-            loss = float(np.square(output - y, dtype=np.float64).mean())
-            return {"loss": loss, "r2": r2_score(output, y)}
-        loss, hits = self._measure(X, y)
-        return {"loss": loss, "accuracy": hits / len(X)}
+            return {"loss": loss, "r2": r2_score(output, samples.y, samples.sample_weight)}
+        right = correct_rows(output, samples.y, self.activations[-1])
+        return {"loss": loss, "accuracy": float(np.average(right, weights=samples.sample_weight))}
+
+    @property
+    def _has_default_loss(self) -> bool:
+        return self.loss == losses.default(self.activations[-1])
 
     @property
     def _regression(self) -> bool:
@@ -439,8 +495,14 @@ class MLP(ABC):
         return features
 
     def _check_data(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, X_name: str, y_name: str
-    ) -> tuple[Features, Array]:
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        X_name: str = "X",
+        y_name: str = "y",
+        weight_name: str = "sample_weight",
+    ) -> Samples:
         features = self._check_features(X, X_name)
         targets = checks.check_targets(
             y, len(features), self.n_outputs, self.activations[-1], self.dtype, y_name
@@ -448,7 +510,14 @@ class MLP(ABC):
         # Class indices are addresses to the engine: a caller who changes y must not reach them.
         if targets.ndim == 1 and np.may_share_memory(targets, np.asarray(y)):
             targets = targets.copy()
-        return features, targets
+        given = checks.check_sample_weight(sample_weight, len(features), weight_name)
+        if not isinstance(self.loss, losses.Loss):
+            python_loss = losses.PythonLoss(self.loss, targets, given)
+            return Samples(features, targets, given, given, python_loss)
+        weights = self.loss.sample_weights(targets, given, self.n_outputs)
+        if weights is not None and not weights.any():
+            raise ValueError(f"{weight_name} times class_weight is 0 for every sample")
+        return Samples(features, targets, given, weights, None)
 
     # Arithmetic -------------------------------------------------------------------------------
 
@@ -465,9 +534,10 @@ class MLP(ABC):
 
     @abstractmethod
     def _train_epoch(
-        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: Report
-    ) -> tuple[float, int]:
-        """Train on every sample once; return the sum of the losses and the hits met on the way.
+        self, samples: Samples, batch_size: int, lr: float, shuffle: bool, report: Report
+    ) -> tuple[float, float, int]:
+        """Train on every sample once; return the sums of the weighted losses and of the weights,
+        and the hits met on the way.
 
         `report` is called a few times a second, between updates. A loss that is not finite ends
         the epoch with NotFiniteError.
@@ -477,20 +547,28 @@ class MLP(ABC):
         """Give back what the epochs of a fit have shared."""
 
     @abstractmethod
-    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         """Return the loss and its gradients for the weights and the biases."""
 
     @abstractmethod
     def _output(self, X: Features, logits: bool = False) -> Array:
         """Return the network's output, (n, n_outputs).
 
-        With `logits`, a softmax or sigmoid output is left without its activation. Where the class
-        `_looks_at_samples`, one that is not finite raises NotFiniteError.
+        With `logits`, one of `LOGIT_OUTPUTS` is left without its activation: what a loss sees.
+        Where the class `_looks_at_samples`, one that is not finite raises NotFiniteError.
         """
 
     @abstractmethod
-    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
-        """Return the mean loss and the hits over the samples."""
+    def _activated(self, seen: Array) -> Array:
+        """Return the network's output from what a loss sees of it, which may be overwritten."""
+
+    @abstractmethod
+    def _loss(self, seen: Array, samples: Samples) -> tuple[float, Array]:
+        """Return the loss, one of `fastmlp.losses`, and its gradient for what it sees."""
+
+    @abstractmethod
+    def _measure(self, samples: Samples) -> tuple[float, int]:
+        """Return the mean loss and the hits over samples of a loss that does not couple them."""
 
     @abstractmethod
     def _is_finite(self, array: Array) -> bool:

@@ -1,14 +1,15 @@
 """The multi-layer perceptron, computed by the C engine."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, base, checks
+from . import _core, base, checks, loss_ops, ops
 from .checks import Features
 from .errors import NotFiniteError
-from .ops import ACTIVATION_CODES
+from .losses import Loss
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +32,7 @@ class MLP(base.MLP):
 
     def _allocate(self) -> None:
         fan_ins, fan_outs = self.layers[:-1], self.layers[1:]
-        codes = [ACTIVATION_CODES[name] for name in self.activations]
+        codes = [ops.ACTIVATION_CODES[name] for name in self.activations]
         self._double = self.dtype == np.float64
         self._plan = _core.Network(self._double, list(zip(fan_ins, fan_outs, codes, strict=True)))
         self._parameters = aligned_empty(self._plan.n_parameters, self.dtype)
@@ -54,19 +55,33 @@ class MLP(base.MLP):
     def _buffers(self) -> list[Array]:
         return [self._parameters]
 
+    def _core_loss(self, samples: base.Samples) -> loss_ops.CoreLoss:
+        if isinstance(self.loss, Loss):
+            output = self.activations[-1]
+            return loss_ops.core_loss(self.loss, output, self.n_outputs, self.dtype)
+        return loss_ops.LOSS_CODES["custom"], samples.python_loss, None
+
     def _train_epoch(
-        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
-    ) -> tuple[float, int]:
-        batch_size = min(batch_size, len(X))
+        self,
+        samples: base.Samples,
+        batch_size: int,
+        lr: float,
+        shuffle: bool,
+        report: base.Report,
+    ) -> tuple[float, float, int]:
+        batch_size = min(batch_size, len(samples))
         threads = _core.get_free_threads()
-        size = self._plan.training_workspace(X, batch_size, threads)
+        loss = self._core_loss(samples)
+        size = self._plan.training_workspace(samples.X, loss, batch_size, threads)
         # The system would clear the pages of a new workspace in every epoch.
         if self._workspace is None or len(self._workspace) < size:
             self._workspace = aligned_empty(size, np.uint8)
-        loss, hits, finite = self._plan.train_epoch(
+        loss_sum, weight_sum, hits, finite = self._plan.train_epoch(
             self._parameters,
-            X,
-            y,
+            samples.X,
+            samples.y,
+            samples.weights,
+            loss,
             batch_size,
             threads,
             lr,
@@ -79,19 +94,27 @@ class MLP(base.MLP):
         )
         if not finite:
             raise NotFiniteError("the loss is not finite")
-        return loss, hits
+        return loss_sum, weight_sum, hits
 
     def _end_fit(self) -> None:
         self._workspace = None
 
-    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:
         threads = _core.get_free_threads()
-        size = self._plan.training_workspace(X, len(X), threads)
+        loss = self._core_loss(samples)
+        size = self._plan.training_workspace(samples.X, loss, len(samples), threads)
         gradient = np.empty_like(self._parameters)
-        loss, _, samples = self._plan.gradient(
-            self._parameters, X, y, threads, gradient, aligned_empty(size, np.uint8)
+        loss_sum, weight_sum, _ = self._plan.gradient(
+            self._parameters,
+            samples.X,
+            samples.y,
+            samples.weights,
+            loss,
+            threads,
+            gradient,
+            aligned_empty(size, np.uint8),
         )
-        return loss / samples, *self._views(gradient)
+        return loss_sum / weight_sum, *self._views(gradient)
 
     def _output(self, X: Features, logits: bool = False) -> Array:
         output = np.empty((len(X), self.n_outputs), self.dtype)
@@ -99,12 +122,26 @@ class MLP(base.MLP):
             raise NotFiniteError("a sample is not finite")
         return output
 
-    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
-        measured = self._plan.evaluate(self._parameters, X, y)
+    def _activated(self, seen: Array) -> Array:
+        name = self.activations[-1]
+        if name not in base.LOGIT_OUTPUTS:
+            return seen
+        activation: Callable[..., Array] = getattr(ops, name)
+        return activation(seen, out=seen)
+
+    def _loss(self, seen: Array, samples: base.Samples) -> tuple[float, Array]:
+        gradient = np.empty_like(seen)
+        loss = self._core_loss(samples)
+        return _core.loss_gradient(loss, seen, samples.y, samples.weights, gradient), gradient
+
+    def _measure(self, samples: base.Samples) -> tuple[float, int]:
+        measured = self._plan.evaluate(
+            self._parameters, samples.X, samples.y, samples.weights, self._core_loss(samples)
+        )
         if measured is None:
             raise NotFiniteError("a sample is not finite")
-        loss, hits, samples = measured
-        return loss / samples, hits
+        loss_sum, weight_sum, hits = measured
+        return loss_sum / weight_sum, hits
 
     def _is_finite(self, array: Array) -> bool:
         return array.dtype == np.uint8 or _core.all_finite(array, self._double)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import checks
+from .. import checks, losses
 from ..initializers import check_init
 from .atomic import replace_file
 
@@ -37,7 +37,8 @@ ATTRIBUTES = {
     "epochs_trained",
     "trained_on",
 }
-"""What the description of a network holds, under the names of `MLP`'s attributes."""
+"""What the description of a network holds, under the names of `MLP`'s attributes; and "loss", which
+files of before there was a choice are without."""
 
 TENSOR_DTYPES = {"float32": "F32", "float64": "F64"}
 """Names that safetensors gives the dtypes."""
@@ -74,13 +75,20 @@ def save_model(net: "MLP", path: checks.FilePath) -> None:
         tensors[f"{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"{layer}.bias"] = bias
     network = {name: getattr(net, name) for name in ATTRIBUTES}
-    network.update(dtype=net.dtype.name, format=FORMAT)
+    network.update(dtype=net.dtype.name, loss=losses.describe(net.loss), format=FORMAT)
     metadata = {"fastmlp": json.dumps(network, sort_keys=True)}
     replace_file(path, _safetensors().numpy.save(tensors, metadata))
 
 
-def load_model(path: checks.FilePath) -> "MLP":
+def load_model(path: checks.FilePath, loss: str | losses.AnyLoss | None = None) -> "MLP":
     """Read a network that `MLP.save` wrote.
+
+    Parameters
+    ----------
+    loss
+        As for `MLP`, in the place of the loss that the file names; None for that one. A Python
+        function cannot be read from a file: without it the network predicts, but a call that needs
+        the loss raises ValueError.
 
     Raises
     ------
@@ -110,6 +118,9 @@ def load_model(path: checks.FilePath) -> "MLP":
         _check_finite(weights, biases)
     except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a usable fastmlp model: {error}") from error
+    if loss is not None:
+        outputs = attributes["activations"][-1], attributes["layers"][-1]
+        attributes["loss"] = losses.get(loss, *outputs)
     net = MLP.__new__(MLP)
     net.__setstate__({"attributes": attributes, "weights": weights, "biases": biases})
     return net
@@ -125,9 +136,11 @@ def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
             f"it has layout {network['format']}, this version reads {FORMAT}: "
             f"a newer fastmlp may have written it"
         )
-    if network.keys() != ATTRIBUTES | {"format"}:
+    if network.keys() - {"loss"} != ATTRIBUTES | {"format"}:
         raise ValueError(f"its description must have the entries {', '.join(sorted(ATTRIBUTES))}")
     layers = checks.check_layers(network["layers"])
+    activations = checks.check_activations(network["activations"], layers)
+    described = losses.from_description(network["loss"]) if "loss" in network else None
     epochs_trained = checks.check_int(network["epochs_trained"], "epochs_trained")
     if not 0 <= epochs_trained < 2**64:
         raise ValueError(f"epochs_trained is {epochs_trained}")
@@ -136,7 +149,8 @@ def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
         raise ValueError(f"trained_on is {trained_on!r}")
     return {
         "layers": layers,
-        "activations": checks.check_activations(network["activations"], layers),
+        "activations": activations,
+        "loss": losses.get(described, activations[-1], layers[-1]),
         "init": check_init(network["init"]),
         "dtype": checks.check_dtype(network["dtype"]),
         "seed": checks.check_seed(network["seed"]),

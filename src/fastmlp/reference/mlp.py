@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import base
+from ..base import LOGIT_OUTPUTS
 from ..checks import Features
 from ..errors import NotFiniteError
+from ..losses import Loss
+from ..scores import correct_rows
 from ..sparse import SparseRows
 from . import ops
 
@@ -17,13 +20,6 @@ Array = npt.NDArray[Any]
 
 PREDICTION_ROWS = 4096
 """Samples that are predicted at a time, which bounds the memory of the layers' outputs."""
-
-LOGIT_LOSSES: dict[str, Callable[[Array, Array], tuple[float, Array]]] = {
-    "softmax": ops.softmax_cross_entropy,
-    "sigmoid": ops.binary_cross_entropy_with_logits,
-}
-"""Losses that contain the output's activation, by its name; the others train on the mean squared
-error of the activation's output."""
 
 
 def epoch_order(n_samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -49,23 +45,6 @@ def epoch_order(n_samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.array(order, dtype=np.int64)
 
 
-def count_correct(scores: Array, targets: Array, output_activation: str) -> int:
-    """Return how many rows are classified rightly.
-
-    Parameters
-    ----------
-    scores
-        (n, k) logits, or anything that grows with them, of a softmax output; probabilities of a
-        sigmoid output, where a row is right when every p > 0.5 agrees with its t > 0.5.
-    targets
-        As returned by `checks.check_targets`.
-    """
-    if output_activation == "softmax":
-        classes = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        return int(np.count_nonzero(scores.argmax(axis=1) == classes))
-    return int(np.count_nonzero(((scores > 0.5) == (targets > 0.5)).all(axis=1)))
-
-
 class MLP(base.MLP):
     """A multi-layer perceptron trained by mini-batch stochastic gradient descent, in NumPy.
 
@@ -82,53 +61,61 @@ class MLP(base.MLP):
         return [*self._weights, *self._biases]
 
     def _train_epoch(
-        self, X: Features, y: Array, batch_size: int, lr: float, shuffle: bool, report: base.Report
-    ) -> tuple[float, int]:
-        n_samples = len(X)
+        self,
+        samples: base.Samples,
+        batch_size: int,
+        lr: float,
+        shuffle: bool,
+        report: base.Report,
+    ) -> tuple[float, float, int]:
+        n_samples = len(samples)
         order = epoch_order(n_samples, self.seed, self.epochs_trained) if shuffle else None
-        total_loss = 0.0
+        total_loss = total_weight = 0.0
         total_correct = 0
         # Overflow is met by the test of the loss, so NumPy need not warn of it.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n_samples, batch_size):
                 stop = min(start + batch_size, n_samples)
                 rows = slice(start, stop) if order is None else order[start:stop]
-                targets = y[rows]
-                outputs = self._forward(self._gather(X, rows))
-                loss, dz = self._loss(outputs[-1], targets)
+                outputs = self._forward(self._gather(samples.X, rows))
+                loss, dz = self._loss(outputs[-1], samples, rows)
                 if not math.isfinite(loss):
                     raise NotFiniteError(f"the loss is {loss}")
-                total_loss += loss * (stop - start)
-                total_correct += self._hits(outputs[-1], targets)
+                weight = stop - start if samples.weights is None else samples.weights[rows].sum()
+                total_loss += loss * float(weight)
+                total_weight += float(weight)
+                total_correct += self._hits(outputs[-1], samples.y[rows])
+                dz = self._through_output(dz, outputs[-1])
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
                 for w, dw in zip(self._weights, weight_gradients, strict=True):
                     ops.sgd_update(w, dw, lr)
                 for b, db in zip(self._biases, bias_gradients, strict=True):
                     ops.sgd_update(b, db, lr)
-        return total_loss, total_correct
+        return total_loss, total_weight, total_correct
 
-    def _gradients(self, X: Features, y: Array) -> tuple[float, list[Array], list[Array]]:
-        outputs = self._forward(self._gather(X, slice(None)))
-        loss, dz = self._loss(outputs[-1], y)
-        return loss, *self._backward(outputs, dz)
+    def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:
+        outputs = self._forward(self._gather(samples.X, slice(None)))
+        loss, dz = self._loss(outputs[-1], samples)
+        return loss, *self._backward(outputs, self._through_output(dz, outputs[-1]))
 
     def _output(self, X: Features, logits: bool = False) -> Array:
-        output = self._logits(X)
-        name = self.activations[-1]
-        if logits or name not in LOGIT_LOSSES:
-            return output
-        return ops.FORWARDS[name](output, out=output)
+        seen = self._seen(X)
+        return seen if logits else self._activated(seen)
 
-    def _measure(self, X: Features, y: Array) -> tuple[float, int]:
-        output = self._logits(X)
-        loss, _ = self._loss(output, y)
-        return loss, self._hits(output, y)
+    def _activated(self, seen: Array) -> Array:
+        name = self.activations[-1]
+        return ops.FORWARDS[name](seen, out=seen) if name in LOGIT_OUTPUTS else seen
+
+    def _measure(self, samples: base.Samples) -> tuple[float, int]:
+        seen = self._seen(samples.X)
+        loss, _ = self._loss(seen, samples)
+        return loss, self._hits(seen, samples.y)
 
     def _is_finite(self, array: Array) -> bool:
         with np.errstate(over="ignore"):
             return bool(np.isfinite(array.astype(self.dtype, copy=False)).all())
 
-    def _logits(self, X: Features) -> Array:
+    def _seen(self, X: Features) -> Array:
         """Return the last layer's output as the loss takes it, computed in blocks of samples."""
         output = np.empty((len(X), self.n_outputs), self.dtype)
         for start in range(0, len(X), PREDICTION_ROWS):
@@ -147,20 +134,33 @@ class MLP(base.MLP):
         """Return x and the output of every layer, the last as the loss takes it."""
         outputs = [x]
         *hidden, last = self.activations
-        names = [*hidden, "identity" if last in LOGIT_LOSSES else last]
+        names = [*hidden, "identity" if last in LOGIT_OUTPUTS else last]
         for w, b, name in zip(self._weights, self._biases, names, strict=True):
             outputs.append(ops.dense_forward(outputs[-1], w, b, name))
         return outputs
 
-    def _loss(self, output: Array, targets: Array) -> tuple[float, Array]:
-        """Return the loss and its gradient with respect to the last layer's pre-activation."""
+    def _loss(
+        self, seen: Array, samples: base.Samples, rows: Array | slice = slice(None)
+    ) -> tuple[float, Array]:
+        """Return the loss of some of the samples and its gradient for what it sees."""
+        if not isinstance(self.loss, Loss):
+            assert samples.python_loss is not None
+            gradient = np.empty_like(seen)
+            return samples.python_loss(seen, rows, gradient), gradient
+        weights = None if samples.weights is None else samples.weights[rows]
+        if weights is not None and not weights.any():
+            return 0.0, np.zeros_like(seen)
+        name, parameters = self.loss.function(self.activations[-1])
+        function: Callable[..., tuple[float, Array]] = getattr(ops, name)
+        return function(seen, samples.y[rows], weights, **parameters)
+
+    def _through_output(self, gradient: Array, seen: Array) -> Array:
+        """Return a loss's gradient with respect to the last layer's pre-activation, in place."""
         name = self.activations[-1]
-        if name in LOGIT_LOSSES:
-            return LOGIT_LOSSES[name](output, targets)
-        loss, dz = ops.mean_squared_error(output, targets)
+        if name in LOGIT_OUTPUTS:
+            return gradient
         _, activation_backward = ops.ACTIVATIONS[name]
-        activation_backward(dz, output, out=dz)
-        return loss, dz
+        return activation_backward(gradient, seen, out=gradient)
 
     def _backward(self, outputs: list[Array], dz: Array) -> tuple[list[Array], list[Array]]:
         """Return the gradients of all weights and biases, from what `_forward` returned.
@@ -184,6 +184,7 @@ class MLP(base.MLP):
     def _hits(self, output: Array, targets: Array) -> int:
         """Return how many rows are classified rightly; 0 in regression."""
         name = self.activations[-1]
-        if name not in LOGIT_LOSSES:
+        if name not in base.CLASSIFIERS:
             return 0
-        return count_correct(ops.sigmoid(output) if name == "sigmoid" else output, targets, name)
+        scores = ops.sigmoid(output) if name == "sigmoid" else output
+        return int(np.count_nonzero(correct_rows(scores, targets, name)))
