@@ -16,12 +16,22 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from loss_cases import (
+    BOUNDS,
+    CLASS_LOSSES,
+    ELEMENT_LOSSES,
+    MAX_LANES,
+    make_class_loss,
+    make_element_loss,
+    one_hot,
+    shares_of,
+)
 
 import fastmlp as fm
 from fastmlp import ops
 from fastmlp.reference import ops as reference_ops
 
-POINTWISE = ("identity", "relu", "sigmoid", "tanh")
+POINTWISE = ("identity", "relu", "sigmoid", "tanh", "exp")
 ROW_WISE = ("softmax", "log_softmax")
 DERIVATIVES = tuple(f"{name}_backward" for name in POINTWISE)
 ACTIVATIONS = POINTWISE + ROW_WISE
@@ -29,20 +39,13 @@ ACTIVATIONS = POINTWISE + ROW_WISE
 WIDTHS = (1, 2, 15, 16, 17, 31, 33, 63, 65)
 """Around one, two and four vectors of every instruction set, in both dtypes."""
 
-MAX_LANES = 16
-"""Elements of the longest vector; a sum over a row has at most so many partial sums."""
-
 FUNCTION_EPS = 2
 """Error allowed to exp, expm1, log1p and what is one division away from them, in eps of their
 value: simd_math.h promises a few units in the last place."""
 
 
 def public_functions(module):
-    return {
-        name: function
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    }
+    return {name: getattr(module, name) for name in module.__all__}
 
 
 def test_ops_and_reference_have_the_same_names_and_signatures():
@@ -77,7 +80,7 @@ class Rounding:
         if name in ROW_WISE:
             return self.rows(name, z, error)
         value = getattr(reference_ops, name)(z)
-        slope = 0.25 if name == "sigmoid" else 1.0
+        slope = {"sigmoid": 0.25, "exp": value}.get(name, 1.0)
         own = 0.0 if name in ("identity", "relu") else self.function * np.abs(value)
         return slope * error + own + self.tiny
 
@@ -116,12 +119,6 @@ class Operation(NamedTuple):
 
 def normal(rng, dtype, *shape, scale=1.0):
     return np.asarray(rng.normal(scale=scale, size=shape), dtype)
-
-
-def one_hot(labels, k, dtype=np.float64):
-    rows = np.zeros((len(labels), k), dtype)
-    rows[np.arange(len(labels)), labels] = 1
-    return rows
 
 
 SMALL_PRODUCTS = tuple(itertools.product((1, 3, 16, 17, 33), (1, 2, 31, 65), (1, 15, 16, 17, 63)))
@@ -225,24 +222,39 @@ def make_cross_entropy(rng, dtype):
         yield (logits, one_hot(labels, k, dtype)), {}
         yield (logits, rng.dirichlet(np.ones(k), size=n).astype(dtype)), {}
         yield (logits, np.abs(normal(rng, dtype, n, k))), {}
+    yield from make_class_loss("softmax_cross_entropy", ROWS)(rng, dtype)
 
 
-def bound_cross_entropy(rounding, truth, logits, targets):
+def bound_cross_entropy(
+    rounding, truth, logits, targets, weight=None, label_smoothing=0.0, class_weight=None
+):
     n, k = logits.shape
     if targets.ndim == 1:
         targets = one_hot(targets, k)
+    if class_weight is not None:
+        if isinstance(class_weight, dict):
+            class_weight = [class_weight.get(label, 1) for label in range(k)]
+        weight = (1 if weight is None else weight) * (targets @ np.array(class_weight))
+        if not weight.any():
+            return 0, np.full((n, k), rounding.tiny)
+    shares = shares_of(n, weight)
+    total_weight = targets.sum(axis=1, keepdims=True)
+    targets = (1 - label_smoothing) * targets + label_smoothing / k * total_weight
     each, total = rounding.relative_exp(logits)
     shift = np.abs(logits - logits.max(axis=1, keepdims=True))
     weight = np.abs(targets).sum(axis=1, keepdims=True)
     # The logarithm of the sum, the shifted logits, and the sum over rows and classes in float64.
-    magnitude = weight[:, 0] * np.log(np.exp(-shift).sum(axis=1)) + (targets * shift).sum(axis=1)
-    loss = (weight * total).sum() + rounding.u * ((targets * shift).sum() + 4 * magnitude.sum())
-    loss += n * k * 2.0**-53 * magnitude.sum()
+    magnitude = weight * np.log(np.exp(-shift).sum(axis=1, keepdims=True))
+    magnitude += (targets * shift).sum(axis=1, keepdims=True)
+    loss = (shares * weight * total).sum()
+    loss += rounding.u * (shares * ((targets * shift).sum(axis=1, keepdims=True))).sum()
+    # The targets may have been smoothed, in two products and a sum.
+    loss += (7 * rounding.u + n * k * 2.0**-53) * (shares * magnitude).sum()
     # Softmax times a factor of three operations, targets times a factor of two, one difference.
     p = reference_ops.softmax(logits)
     factor = each + total + (4 + rounding.gamma(k) / rounding.u) * rounding.u
-    gradient = p * weight * factor + 3 * rounding.u * targets
-    return loss / n, gradient / n + rounding.tiny
+    gradient = p * weight * factor + 6 * rounding.u * targets
+    return loss, shares * gradient + rounding.tiny
 
 
 ANY_PAIR = (
@@ -262,30 +274,43 @@ def make_binary_cross_entropy(rng, dtype):
         logits = normal(rng, dtype, *shape, scale=5)
         yield (logits, np.asarray(rng.integers(2, size=shape), dtype)), {}
         yield (logits, np.asarray(rng.random(shape), dtype)), {}
+    yield from make_element_loss("binary_cross_entropy_with_logits", ANY_PAIR)(rng, dtype)
 
 
-def bound_binary_cross_entropy(rounding, truth, logits, targets):
+def bound_binary_cross_entropy(rounding, truth, logits, targets, weight=None, pos_weight=None):
+    n = len(logits) if logits.ndim else 1
+    shape, logits, targets = logits.shape, logits.reshape(n, -1), targets.reshape(n, -1)
+    shares = shares_of(n, weight) / logits.shape[1]
+    if pos_weight is not None:
+        factor = np.full(logits.shape[1], pos_weight)
+        soft = np.log1p(np.exp(-np.abs(logits)))
+        value = factor * targets * (np.maximum(-logits, 0) + soft)
+        value += (1 - targets) * (np.maximum(logits, 0) + soft)
+        slope = factor * targets / (1 + np.exp(logits)) + (1 - targets) / (1 + np.exp(-logits))
+        relative = 2 * rounding.function + rounding.gamma(MAX_LANES + 8)
+        loss = (relative + logits.size * 2.0**-53) * (shares * value).sum()
+        return loss, (shares * slope * relative).reshape(shape) + rounding.tiny
     p = reference_ops.sigmoid(logits)
     hinge, product = np.maximum(logits, 0), np.abs(logits * targets)
     soft = np.log1p(np.exp(-np.abs(logits)))
     # The product, the difference, log1p of exp (off by as much again), and the last addition.
     term = rounding.u * (product + np.abs(hinge - logits * targets)) + 2 * rounding.function * soft
     value = hinge - logits * targets + soft
-    loss = (term + (rounding.u + rounding.gamma(MAX_LANES)) * np.abs(value)).mean()
-    loss += logits.size * 2.0**-53 * np.abs(value).mean()
+    loss = (shares * (term + (rounding.u + rounding.gamma(MAX_LANES)) * np.abs(value))).sum()
+    loss += logits.size * 2.0**-53 * (shares * np.abs(value)).sum()
     gradient = rounding.function * p + 4 * rounding.u * np.abs(p - targets)
-    return loss, gradient / logits.size + rounding.tiny
+    return loss, (shares * gradient).reshape(shape) + rounding.tiny
 
 
-def make_squared_error(rng, dtype):
-    for shape in ANY_PAIR:
-        yield (normal(rng, dtype, *shape), normal(rng, dtype, *shape)), {}
+def bound_focal(name, plain):
+    """Bound a focal loss, which without gamma and alpha is a plain one."""
 
+    def bound(rounding, truth, logits, targets, weight, gamma, alpha):
+        if gamma == 0 and alpha is None:
+            return plain(rounding, truth, logits, targets, weight)
+        return BOUNDS[name](rounding, truth, logits, targets, weight, gamma, alpha)
 
-def bound_squared_error(rounding, truth, predictions, targets):
-    # (1 + u)^3 for the square of a rounded difference; then sums of vectors and of their sums.
-    loss = rounding.gamma(4 + MAX_LANES) + predictions.size * 2.0**-53
-    return loss * truth[0], rounding.gamma(4) * np.abs(truth[1]) + rounding.tiny
+    return bound
 
 
 def make_update(rng, dtype):
@@ -320,11 +345,27 @@ OPERATIONS = {
     "relu_backward": Operation(make_derivative("relu"), bound_derivative(0)),
     "sigmoid_backward": Operation(make_derivative("sigmoid"), bound_derivative(3)),
     "tanh_backward": Operation(make_derivative("tanh"), bound_derivative(4)),
+    "exp_backward": Operation(make_derivative("exp"), bound_derivative(1)),
+    **{
+        name: Operation(make_class_loss(name, (*ROWS, SINGLE_COLUMN)), BOUNDS[name])
+        for name in CLASS_LOSSES[1:]
+    },
+    **{
+        name: Operation(make_element_loss(name, ANY_PAIR), BOUNDS[name])
+        for name in ELEMENT_LOSSES[1:]
+    },
+    "softmax_focal": Operation(
+        make_class_loss("softmax_focal", (*ROWS, SINGLE_COLUMN)),
+        bound_focal("softmax_focal", bound_cross_entropy),
+    ),
+    "binary_focal_with_logits": Operation(
+        make_element_loss("binary_focal_with_logits", ANY_PAIR),
+        bound_focal("binary_focal_with_logits", bound_binary_cross_entropy),
+    ),
     "softmax_cross_entropy": Operation(make_cross_entropy, bound_cross_entropy),
     "binary_cross_entropy_with_logits": Operation(
         make_binary_cross_entropy, bound_binary_cross_entropy
     ),
-    "mean_squared_error": Operation(make_squared_error, bound_squared_error),
     "sgd_update": Operation(make_update, bound_update),
 }
 
@@ -351,7 +392,12 @@ def truth_and_bound(name, dtype, arguments, keywords):
     with np.errstate(all="ignore"):
         truth = getattr(reference_ops, name)(*map(np.copy, wide[:1]), *wide[1:], **keywords)
         bound = OPERATIONS[name].bound(Rounding(dtype), truth, *wide, **keywords)
-    return as_tuple(truth), as_tuple(bound)
+        # What the dtype has no number for is infinite in it.
+        largest = float(np.finfo(dtype).max)
+        truth = [
+            np.where(np.abs(t) > largest, np.copysign(np.inf, t), t)[()] for t in as_tuple(truth)
+        ]
+    return tuple(truth), as_tuple(bound)
 
 
 def assert_within(results, truths, bounds, dtype):

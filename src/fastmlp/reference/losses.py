@@ -369,8 +369,8 @@ def _dice(loss: Dice, y: Array, t: Array, weights: Array | None) -> tuple[float,
     both = (w * (y + t)).sum(axis=0) + e
     divisor = np.where(both == 0, 1, both)
     losses = np.where(both == 0, 1, (w * apart).sum(axis=0) / divisor)
-    # (2 I + e) / (U + e) less 2 t, over the sum.
-    gradient = w * np.where(both == 0, 0, (1 - losses - 2 * t) / (k * divisor))
+    ratio = (2 * (w * y * t).sum(axis=0) + e) / divisor
+    gradient = w * np.where(both == 0, 0, (ratio - 2 * t) / (k * divisor))
     return float(losses.mean()), gradient.astype(y.dtype)
 
 
