@@ -65,7 +65,8 @@ static double absolute_error(const fm_loss *loss, size_t n, const void *predicti
     (void)label;
     for (size_t i = 0; i < n; i += LANES) {
         const vec error = load_row(p, n, i, 0) - load_row(t, n, i, 0);
-        store_row(dp, n, i, vec_if_less(zero, error, up, vec_if_less(error, zero, down, zero)));
+        /* An error that is neither is 0 or NaN. */
+        store_row(dp, n, i, vec_if_less(zero, error, up, vec_if_less(error, zero, down, error)));
     }
     return sum_costs(n, p, t, 0, size_itself);
 }
