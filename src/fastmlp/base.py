@@ -159,7 +159,9 @@ class MLP(ABC):
         self.init = check_init(init)
         self.dtype = checks.check_dtype(dtype)
         self.seed = checks.check_seed(seed)
-        self.loss = losses.get(loss, self.activations[-1], self.layers[-1])
+        self.loss = losses.get(loss, self.activations[-1])
+        if isinstance(self.loss, losses.Loss):
+            self.loss.check(self.activations[-1], self.n_outputs, self.dtype)
         self.epochs_trained = 0
         self.trained_on: str | None = None
         self.history: History | None = None

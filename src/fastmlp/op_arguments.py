@@ -113,7 +113,7 @@ def class_targets(
     """
     logits = check_array(logits, "logits", ndim=2)
     n, k = logits.shape
-    loss.check("softmax", k)
+    loss.check("softmax", k, logits.dtype)
     given = check_numeric(targets, "targets")
     if given.dtype.kind in "biu" and given.shape == (n, k):
         raise TypeError(
@@ -143,7 +143,7 @@ def element_targets(
     check_pair(p, predictions_name, t, "targets")
     n = len(p) if p.ndim else 1
     # The last of the outputs of a loss for classes is the sigmoid, whose elements are separate.
-    loss.check(loss.outputs[-1], p.size // n)
+    loss.check(loss.outputs[-1], p.size // n, p.dtype)
     return p, t, check_sample_weight(sample_weight, n)
 
 

@@ -119,8 +119,8 @@ def load_model(path: checks.FilePath, loss: str | losses.AnyLoss | None = None) 
     except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a usable fastmlp model: {error}") from error
     if loss is not None:
-        outputs = attributes["activations"][-1], attributes["layers"][-1]
-        attributes["loss"] = losses.get(loss, *outputs)
+        attributes["loss"] = losses.get(loss, attributes["activations"][-1])
+        _check_loss(attributes)
     net = MLP.__new__(MLP)
     net.__setstate__({"attributes": attributes, "weights": weights, "biases": biases})
     return net
@@ -147,10 +147,10 @@ def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
     trained_on = network["trained_on"]
     if trained_on not in (None, "uint8", "float32", "float64"):
         raise ValueError(f"trained_on is {trained_on!r}")
-    return {
+    attributes = {
         "layers": layers,
         "activations": activations,
-        "loss": losses.get(described, activations[-1], layers[-1]),
+        "loss": losses.get(described, activations[-1]),
         "init": check_init(network["init"]),
         "dtype": checks.check_dtype(network["dtype"]),
         "seed": checks.check_seed(network["seed"]),
@@ -158,6 +158,15 @@ def _attributes(metadata: dict[str, str]) -> dict[str, Any]:
         "trained_on": trained_on,
         "history": None,
     }
+    _check_loss(attributes)
+    return attributes
+
+
+def _check_loss(attributes: dict[str, Any]) -> None:
+    """Raise ValueError unless the loss fits the network's output."""
+    loss = attributes["loss"]
+    if isinstance(loss, losses.Loss):
+        loss.check(attributes["activations"][-1], attributes["layers"][-1], attributes["dtype"])
 
 
 def _check_tensors(file: Any, attributes: dict[str, Any]) -> None:

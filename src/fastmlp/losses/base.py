@@ -13,6 +13,10 @@ Factors = float | tuple[float, ...] | None
 """One factor for all outputs, one for each, or none."""
 
 
+RESCALING = {"gamma", "alpha", "pos_weight", "smoothing", "delta"}
+"""Parameters that the arithmetic takes in the network's dtype."""
+
+
 class Kernel(NamedTuple):
     """Which of the engine's losses computes it, and with which parameters."""
 
@@ -37,9 +41,14 @@ class Loss:
         """Whether a batch's loss is something else than the mean over its samples."""
         return False
 
-    def check(self, output: str, n_outputs: int) -> None:
-        """Raise ValueError unless the loss fits an output activation and a number of outputs."""
+    def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError unless the loss fits the output of a network of this dtype."""
         self.check_output(output)
+        largest = np.finfo(dtype).max
+        for name in RESCALING.intersection(vars(self)):
+            value = getattr(self, name)
+            if value is not None and np.max(value) > largest:
+                raise ValueError(f"{name} is too large for {dtype}: {value}")
 
     def check_output(self, output: str) -> None:
         """Raise ValueError unless the loss fits an output activation."""
@@ -104,10 +113,4 @@ def check_count(factors: Factors, n_outputs: int, name: str) -> None:
 
 def factor_array(factors: Factors, n_outputs: int, dtype: np.dtype[Any]) -> Array | None:
     """Return one factor for each output, (n_outputs,), or None."""
-    if factors is None:
-        return None
-    with np.errstate(over="ignore"):
-        array = np.full(n_outputs, factors, dtype)
-    if not np.isfinite(array).all():
-        raise ValueError(f"loss has a factor that is too large for {dtype}: {factors}")
-    return array
+    return None if factors is None else np.full(n_outputs, factors, dtype)

@@ -51,8 +51,8 @@ class CrossEntropy(Loss):
         object.__setattr__(self, "label_smoothing", smoothing)
         object.__setattr__(self, "class_weight", _check_class_weight(class_weight))
 
-    def check(self, output: str, n_outputs: int) -> None:
-        super().check(output, n_outputs)
+    def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
+        super().check(output, n_outputs, dtype)
         self._class_weights(n_outputs)
 
     def kernel(self, output: str) -> Kernel:
@@ -68,8 +68,12 @@ class CrossEntropy(Loss):
         weights = self._class_weights(n_outputs)
         if weights is None:
             return sample_weight
-        own: Array = weights[targets] if targets.ndim == 1 else targets @ weights
-        return own if sample_weight is None else own * sample_weight
+        with np.errstate(over="ignore"):
+            own: Array = weights[targets] if targets.ndim == 1 else targets @ weights
+            own = own if sample_weight is None else own * sample_weight
+            if own.sum() == np.inf:
+                raise ValueError("class_weight makes weights with a sum beyond float64")
+        return own
 
     def _class_weights(self, n_outputs: int) -> Array | None:
         """Return the weight of every class, (n_outputs,) float64."""
@@ -128,8 +132,8 @@ class BinaryCrossEntropy(Loss):
     def __init__(self, pos_weight: npt.ArrayLike | None = None) -> None:
         object.__setattr__(self, "pos_weight", check_factors(pos_weight, "pos_weight"))
 
-    def check(self, output: str, n_outputs: int) -> None:
-        super().check(output, n_outputs)
+    def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
+        super().check(output, n_outputs, dtype)
         check_count(self.pos_weight, n_outputs, "pos_weight")
 
     def kernel(self, output: str) -> Kernel:
@@ -171,8 +175,8 @@ class Focal(Loss):
         object.__setattr__(self, "gamma", check_not_negative(gamma, "gamma"))
         object.__setattr__(self, "alpha", check_factors(alpha, "alpha"))
 
-    def check(self, output: str, n_outputs: int) -> None:
-        super().check(output, n_outputs)
+    def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
+        super().check(output, n_outputs, dtype)
         if output == "softmax" and isinstance(self.alpha, float):
             raise ValueError(f"alpha must hold a factor for each class, got {self.alpha}")
         check_count(self.alpha, n_outputs, "alpha")

@@ -61,9 +61,7 @@ def default(output: str) -> Loss:
     return DEFAULTS.get(output, MeanSquaredError)()
 
 
-def get(
-    loss: str | AnyLoss | None, output_activation: str, n_outputs: int | None = None
-) -> AnyLoss:
+def get(loss: str | AnyLoss | None, output_activation: str) -> AnyLoss:
     """Return a loss as an object, or a function as it is.
 
     Parameters
@@ -74,8 +72,6 @@ def get(
         this module, or a Python function.
     output_activation
         What the loss has to fit.
-    n_outputs
-        How many outputs its factors have to fit, where it is known.
 
     Raises
     ------
@@ -95,8 +91,6 @@ def get(
         raise TypeError(f"loss is the class {loss.__name__}: pass an object of it")
     if isinstance(loss, Loss):
         loss.check_output(output_activation)
-        if n_outputs is not None:
-            loss.check(output_activation, n_outputs)
         return loss
     if not callable(loss):
         raise TypeError(f"loss must be a name, an object of fm.losses or a function, got {loss!r}")
