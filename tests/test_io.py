@@ -40,7 +40,8 @@ def assert_same_network(mine, other):
     for a, b in zip(parameters(mine), parameters(other), strict=True):
         assert a.dtype == b.dtype
         assert a.tobytes() == b.tobytes()
-    names = ("layers", "activations", "init", "dtype", "seed", "epochs_trained", "trained_on")
+    names = ("layers", "activations", "init", "dtype", "seed", "loss", "epochs_trained",
+             "trained_on")  # fmt: skip
     for name in names:
         assert getattr(mine, name) == getattr(other, name)
         assert type(getattr(mine, name)) is type(getattr(other, name))
@@ -512,6 +513,23 @@ HOSTILE_NETWORKS = [
     {"trained_on": 5},
     {"trained_on": ["uint8"]},
     {"trained_on": {}},
+    {"loss": None},
+    {"loss": "focal"},
+    {"loss": ["focal"]},
+    {"loss": {}},
+    {"loss": {"name": "hinge"}},
+    {"loss": {"name": ["focal"]}},
+    {"loss": {"name": "poisson"}},
+    {"loss": {"name": "focal", "delta": 1}},
+    {"loss": {"name": "focal", "gamma": -1}},
+    {"loss": {"name": "focal", "gamma": 1e300}},
+    {"loss": {"name": "focal", "gamma": "2"}},
+    {"loss": {"name": "focal", "alpha": [1, 2, 3]}},
+    {"loss": {"name": "cross_entropy", "class_weight": {"a": 1}}},
+    {"loss": {"name": "cross_entropy", "class_weight": {"2": 1}}},
+    {"loss": {"name": "custom"}},
+    {"loss": {"name": "custom", "function": None}},
+    {"loss": {"name": "custom", "function": "f", "gamma": 2}},
     {"more": 1},
     {"_weights": []},
     {"fit": 1},
@@ -537,6 +555,17 @@ def test_a_hostile_description_is_refused(change, header_and_data, tmp_path):
     path = tmp_path / "hostile"
     write(path, header, data)
     assert_refused(path)
+
+
+def test_a_file_of_before_losses_could_be_chosen(header_and_data, tmp_path):
+    header, data = header_and_data
+    network = json.loads(header["__metadata__"]["fastmlp"])
+    del network["loss"]
+    header["__metadata__"]["fastmlp"] = json.dumps(network)
+    write(tmp_path / "earlier", header, data)
+    loaded = fm.load(tmp_path / "earlier")
+    assert_same_network(loaded, small())
+    assert loaded.loss == fm.losses.CrossEntropy()
 
 
 @pytest.mark.parametrize("entry", ["format", *sorted(ATTRIBUTES)])

@@ -124,7 +124,7 @@ def from_description(description: object) -> AnyLoss:
             raise ValueError(f"loss is {description!r}, not the description of a loss")
         return MissingLoss(function)
     if name not in CLASSES:
-        raise ValueError(f"loss is {name!r}: known are {', '.join(NAMES)}")
+        raise ValueError(f"loss is {name!r}: known are {', '.join(NAMES)} and custom")
     weights = parameters.get("class_weight")
     if isinstance(weights, dict):
         # The keys of JSON's objects are strings.
