@@ -165,7 +165,7 @@ def per_class(targets, k):
     return one_hot(targets, k) if targets.ndim == 1 else targets
 
 
-def bound_softmax_focal(rounding, truth, logits, targets, weight, gamma, alpha):
+def bound_softmax_focal(rounding, truth, logits, targets, weight=None, gamma=2.0, alpha=None):
     n, k = logits.shape
     t = per_class(targets, k) * (1 if alpha is None else np.array(alpha))
     (p, p_error), (r, r_error), (log, log_error) = softmax_errors(rounding, logits)
@@ -184,7 +184,7 @@ def bound_softmax_focal(rounding, truth, logits, targets, weight, gamma, alpha):
     return total(rounding, losses, errors, gradient, shares_of(n, weight))
 
 
-def bound_binary_focal(rounding, truth, logits, targets, weight, gamma, alpha):
+def bound_binary_focal(rounding, truth, logits, targets, weight=None, gamma=2.0, alpha=None):
     shape, n = logits.shape, len(logits) if logits.ndim else 1
     z, t = logits.reshape(n, -1), targets.reshape(n, -1)
     k = z.shape[1]
@@ -232,7 +232,7 @@ def dice_bound(rounding, y, y_error, t, weight, per, smoothing):
     return loss, 4 * (relative + n * 2.0**-53) * size, size
 
 
-def bound_softmax_dice(rounding, truth, logits, targets, weight, per, smoothing):
+def bound_softmax_dice(rounding, truth, logits, targets, weight=None, per="batch", smoothing=1.0):
     t = per_class(targets, logits.shape[1])
     (y, y_error), _, _ = softmax_errors(rounding, logits)
     loss, error, size = dice_bound(rounding, y, y_error, t, weight, per, smoothing)
@@ -242,7 +242,7 @@ def bound_softmax_dice(rounding, truth, logits, targets, weight, per, smoothing)
     return loss, y * (error + around_error + (size + around) * relative) + rounding.tiny
 
 
-def bound_binary_dice(rounding, truth, logits, targets, weight, per, smoothing):
+def bound_binary_dice(rounding, truth, logits, targets, weight=None, per="batch", smoothing=1.0):
     n = len(logits) if logits.ndim else 1
     z, t = logits.reshape(n, -1), targets.reshape(n, -1)
     y, others = 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z))
@@ -255,7 +255,7 @@ def bound_binary_dice(rounding, truth, logits, targets, weight, per, smoothing):
 def bound_numbers(name):
     """Bound a loss whose value and derivative are a few operations on the difference."""
 
-    def bound(rounding, truth, predictions, targets, weight, delta=1.0):
+    def bound(rounding, truth, predictions, targets, weight=None, delta=1.0):
         n = len(predictions) if predictions.ndim else 1
         p, t = predictions.reshape(n, -1), targets.reshape(n, -1)
         e, u = np.abs(p - t), rounding.u

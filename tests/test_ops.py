@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from loss_cases import (
+    BINARY_LOSSES,
     BOUNDS,
     CLASS_LOSSES,
     ELEMENT_LOSSES,
     LOSSES,
     MAX_LANES,
+    NUMBER_LOSSES,
     make_class_loss,
     make_element_loss,
     one_hot,
@@ -306,7 +308,7 @@ def bound_binary_cross_entropy(rounding, truth, logits, targets, weight=None, po
 def bound_focal(name, plain):
     """Bound a focal loss, which without gamma and alpha is a plain one."""
 
-    def bound(rounding, truth, logits, targets, weight, gamma, alpha):
+    def bound(rounding, truth, logits, targets, weight=None, gamma=2.0, alpha=None):
         if gamma == 0 and alpha is None:
             return plain(rounding, truth, logits, targets, weight)
         return BOUNDS[name](rounding, truth, logits, targets, weight, gamma, alpha)
@@ -535,7 +537,13 @@ def test_row_functions_and_losses_of_any_shape_and_strides(data):
     check_property("softmax_cross_entropy", dtype, (z, (np.abs(labels * 1e6) % k).astype(int)))
     check_property("softmax_cross_entropy", dtype, (z, np.abs(t)))
     check_property("binary_cross_entropy_with_logits", dtype, (z, np.abs(np.tanh(t))))
-    check_property("mean_squared_error", dtype, (z, t))
+    for name in CLASS_LOSSES[1:]:
+        check_property(name, dtype, (z, (np.abs(labels * 1e6) % k).astype(int)))
+        check_property(name, dtype, (z, np.abs(np.tanh(t))))
+    for name in BINARY_LOSSES[1:]:
+        check_property(name, dtype, (z, np.abs(np.tanh(t))))
+    for name in NUMBER_LOSSES:
+        check_property(name, dtype, (z, np.abs(t)))
     params = z.copy()
     check_property("sgd_update", dtype, (params, t, 0.5))
 
@@ -592,10 +600,11 @@ PLACED = [
     *((name, ((5, 3, 17),), {}) for name in POINTWISE),
     *((name, ((17, 33),) * 2, {}) for name in DERIVATIVES),
     *((name, ((65,),) * 2, {}) for name in DERIVATIVES),
-    ("softmax_cross_entropy", ((17, 33),) * 2, {}),
-    ("binary_cross_entropy_with_logits", ((17, 33),) * 2, {}),
+    ("softmax_cross_entropy", ((17, 33),) * 2, {"label_smoothing": 0.1}),
+    *((name, ((17, 33),) * 2, {}) for name in LOSSES),
+    *((name, ((65,),) * 2, {}) for name in ELEMENT_LOSSES),
+    *((name, ((5, 3, 17),) * 2, {}) for name in ELEMENT_LOSSES),
     ("binary_cross_entropy_with_logits", ((17,),) * 2, {}),
-    ("mean_squared_error", ((17, 33),) * 2, {}),
     ("sgd_update", ((17, 33),) * 2, {"lr": 0.25}),
 ]
 

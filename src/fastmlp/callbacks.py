@@ -19,7 +19,7 @@ class Progress(NamedTuple):
     n_samples: int
     """Samples in an epoch."""
     loss: float
-    """Mean training loss of the epoch so far."""
+    """Mean training loss of the epoch so far; NaN as long as all weights of samples are 0."""
     accuracy: float
     """Training accuracy of the epoch so far; NaN for regression networks."""
     seconds: float

@@ -17,17 +17,19 @@ import numpy.typing as npt
 from .. import op_arguments
 from ..checks import Features
 from ..sparse import SparseRows
-from .losses import (
+from .class_losses import (
     binary_cross_entropy_with_logits,
     binary_dice_with_logits,
     binary_focal_with_logits,
+    softmax_cross_entropy,
+    softmax_dice,
+    softmax_focal,
+)
+from .number_losses import (
     huber,
     mean_absolute_error,
     mean_squared_error,
     poisson_with_log_rates,
-    softmax_cross_entropy,
-    softmax_dice,
-    softmax_focal,
 )
 
 __all__ = [
