@@ -12,7 +12,9 @@ ALWAYS_INLINE element element_of(vec y, vec rest, vec t, vec c, vec empty)
     const vec sum = y + t + c, divisor = vec_if_less(zero, sum, sum, one);
     const vec unlike = (y * (one - t) + t * rest) / divisor;
     const vec share = t / divisor, smoothing = c / divisor;
-    return (element){vec_if_less(zero, sum, unlike, empty),
+    /* What is neither above 0 nor below 1 is NaN, as is its loss. */
+    const vec none = vec_if_less(sum, one, empty, unlike);
+    return (element){vec_if_less(zero, sum, unlike, none),
                      smoothing / divisor - (share + share) * (share + smoothing)};
 }
 
