@@ -83,6 +83,7 @@ class Rounding:
         if name in ROW_WISE:
             return self.rows(name, z, error)
         value = getattr(reference_ops, name)(z)
+        value = np.where(np.isfinite(value), value, 0)
         slope = {"sigmoid": 0.25, "exp": value}.get(name, 1.0)
         own = 0.0 if name in ("identity", "relu") else self.function * np.abs(value)
         return slope * error + own + self.tiny
