@@ -435,6 +435,35 @@ def test_what_a_python_loss_raises_reaches_the_caller(cls, error, threads):
 
 
 @ENGINES
+def test_a_python_loss_that_fails_on_the_validation_data(cls):
+    X, (y, *_) = data("softmax")
+
+    def my_loss(predictions, targets):
+        value, gradient = reference_ops.softmax_cross_entropy(predictions, targets)
+        return (np.nan if len(targets) == N else value), gradient
+
+    net = network(cls, "softmax", my_loss)
+    before = state(net)
+    with pytest.raises(ValueError, match="the value that loss my_loss returned is nan"):
+        net.fit(X, y, 3, 16, validation_data=(X, y))
+    assert_same_state(net, before)
+
+
+@ENGINES
+def test_an_exception_of_a_callback_keeps_what_a_python_loss_has_taught(cls):
+    class Stop(fm.Callback):
+        def on_progress(self, net, progress):
+            if progress.epoch == 2:
+                raise ValueError("enough")
+
+    X, (y, *_) = data("softmax")
+    net = network(cls, "softmax", MODULES[cls].softmax_cross_entropy)
+    with pytest.raises(ValueError, match="enough"):
+        net.fit(X, y, 3, 16, callbacks=[Stop()])
+    assert net.epochs_trained == 1
+
+
+@ENGINES
 def test_an_interrupt_within_a_python_loss_keeps_what_was_learned(cls, threads):
     X, (y, *_) = data("softmax")
 

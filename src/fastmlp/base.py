@@ -309,16 +309,17 @@ class MLP(ABC):
                     sums = self._train_epoch(samples, batch_size, lr, shuffle, report)
                     if not all(self._is_finite(p) for p in self._buffers()):
                         raise NotFiniteError("a weight is not finite")
+                    progress = report(*sums, n_samples)
+                    measured = None if validation is None else self._evaluate(validation)
                 except NotFiniteError as error:
                     failure = self._divergence(error, lr)
                     self._restore(before)
                     raise failure from None
                 except Exception as error:
-                    if samples.python_loss and samples.python_loss.failure is error:
+                    given = [data for data in (samples, validation) if data is not None]
+                    if any(d.python_loss and d.python_loss.failure is error for d in given):
                         self._restore(before)
                     raise
-                progress = report(*sums, n_samples)
-                measured = None if validation is None else self._evaluate(validation)
                 self.epochs_trained += 1
                 history.loss.append(progress.loss)
                 history.seconds.append(progress.seconds)
