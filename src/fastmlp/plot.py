@@ -6,26 +6,22 @@ for servers and threads. Needs matplotlib: ``pip install 'fastmlp[plot]'``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .figure_style import FONT, INK, MUTED, new_figure, printable, show_as_they_stand, style_axes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
     from .history import History
 
 _TRAIN = "#3f6fb5"
 _TEST = "#d9652b"
-_INK = "#22272e"
-_MUTED = "#69727d"
-_GRID = "#e6e9ed"
-_DPI = 160
-_FONT = 10.0
 _HEIGHT = 4.3
 _PANEL_SHARE = 0.68
 """Of the height of a figure of curves, in inches, this share is a panel's."""
@@ -39,38 +35,6 @@ class _Curve(NamedTuple):
     color: str
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "matplotlib":
-            raise
-        raise ModuleNotFoundError(
-            "figures need matplotlib: pip install 'fastmlp[plot]'", name="matplotlib"
-        ) from error
-    return Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout="constrained")
-
-
-def _printable(text: str) -> str:
-    """Escape what no font can show: bytes of a file's name that are no text."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _show_as_they_stand(figure: Figure, given: Iterable[Text]) -> None:
-    """Take no text for TeX, whatever matplotlibrc says, and those given by the user not for math.
-
-    An own setting for each text, as matplotlib's settings are those of all threads. Ticks that are
-    added when the figure is drawn copy those of the ticks that are there.
-    """
-    from matplotlib.text import Text
-
-    for artist in figure.findobj():
-        if isinstance(artist, Text):
-            artist.set_usetex(False)
-    for text in given:
-        text.set_parse_math(False)
-
-
 def _apart(positions: Sequence[float], gap: float) -> list[float]:
     """Move one or two positions at least `gap` apart, both by the same amount."""
     if len(positions) < 2:
@@ -78,19 +42,6 @@ def _apart(positions: Sequence[float], gap: float) -> list[float]:
     first, second = positions
     shift = max(0.0, gap - abs(first - second)) / 2
     return [first + shift, second - shift] if first >= second else [first - shift, second + shift]
-
-
-def _style(axes: Axes, title: str, ylabel: str) -> None:
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=_INK, pad=10)
-    axes.set_xlabel("epoch", fontsize=_FONT, color=_MUTED)
-    axes.set_ylabel(ylabel, fontsize=_FONT, color=_MUTED)
-    axes.set_facecolor("white")
-    axes.grid(visible=True, axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=9, labelcolor=_MUTED, pad=5)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#b9c0c8")
 
 
 def _draw(axes: Axes, curves: Sequence[_Curve], unit: str) -> None:
@@ -119,7 +70,7 @@ def _draw(axes: Axes, curves: Sequence[_Curve], unit: str) -> None:
     axes.set_xticks([1, *(int(tick) for tick in ticks if 1 < tick <= epochs)])
 
     low, high = axes.get_ylim()
-    gap = (high - low) * 1.45 * _FONT / 72 / (_PANEL_SHARE * _HEIGHT)
+    gap = (high - low) * 1.45 * FONT / 72 / (_PANEL_SHARE * _HEIGHT)
     finals = [curve.values[-1] for curve in curves]
     for curve, y in zip(curves, _apart(finals, gap), strict=True):
         value = f"{curve.values[-1]:.2f} %" if unit == "%" else f"{curve.values[-1]:.3g}"
@@ -129,7 +80,7 @@ def _draw(axes: Axes, curves: Sequence[_Curve], unit: str) -> None:
             xytext=(10, 0),
             textcoords="offset points",
             va="center",
-            fontsize=_FONT,
+            fontsize=FONT,
             fontweight="bold",
             color=curve.color,
             annotation_clip=False,
@@ -167,10 +118,10 @@ def _mark_best(axes: Axes, curve: _Curve) -> None:
         va="top",
         fontsize=9,
         linespacing=1.35,
-        color=_INK,
+        color=INK,
         arrowprops={
             "arrowstyle": "-",
-            "color": _MUTED,
+            "color": MUTED,
             "linewidth": 0.8,
             "shrinkA": 0,
             "shrinkB": 6,
@@ -214,7 +165,7 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
     if history.val_accuracy:
         accuracies.append(_Curve("test", [100 * a for a in history.val_accuracy], _TEST))
 
-    figure = _new_figure(11.0 if accuracies else 6.0, _HEIGHT)
+    figure = new_figure(11.0 if accuracies else 6.0, _HEIGHT)
     panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
     layout = figure.get_layout_engine()
     if layout is not None:
@@ -222,20 +173,20 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
     given = []
     if title:
         given.append(
-            figure.suptitle(_printable(title), x=0.012, ha="left", fontsize=_FONT, color=_MUTED)
+            figure.suptitle(printable(title), x=0.012, ha="left", fontsize=FONT, color=MUTED)
         )
 
-    _style(panels[0], "Loss", "loss (mean over samples)")
+    style_axes(panels[0], "Loss", "epoch", "loss (mean over samples)")
     panels[0].set_ylim(0, 1.05 * max(max(curve.values) for curve in losses) or 1)
     _draw(panels[0], losses, "")
     if accuracies:
-        _style(panels[1], "Accuracy", "accuracy (%)")
+        style_axes(panels[1], "Accuracy", "epoch", "accuracy (%)")
         lowest = min(min(curve.values) for curve in accuracies)
         panels[1].set_ylim(max(0.0, lowest - 0.06 * (100 - lowest) - 0.5), 100)
         _draw(panels[1], accuracies, "%")
         if len(history) > 2:
             _mark_best(panels[1], accuracies[-1])
-    _show_as_they_stand(figure, given)
+    show_as_they_stand(figure, given)
     return figure
 
 
@@ -272,12 +223,12 @@ def confusion_figure(
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"matrix must be square and not empty, got shape {counts.shape}")
     k = len(counts)
-    names = [str(i) for i in range(k)] if labels is None else [_printable(name) for name in labels]
+    names = [str(i) for i in range(k)] if labels is None else [printable(name) for name in labels]
     if len(names) != k:
         raise ValueError(f"labels has {len(names)} names, matrix has {k} classes")
 
     side = min(9.0, 2.6 + 0.44 * k)
-    figure = _new_figure(side, side)
+    figure = new_figure(side, side)
     from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
     axes = figure.subplots()
@@ -285,9 +236,9 @@ def confusion_figure(
     colors = _confusion_colors(counts)
     axes.imshow(colors, interpolation="nearest")
 
-    axes.set_xlabel("predicted", fontsize=_FONT, color=_MUTED, labelpad=8)
-    axes.set_ylabel("true", fontsize=_FONT, color=_MUTED, labelpad=8)
-    axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
+    axes.set_xlabel("predicted", fontsize=FONT, color=MUTED, labelpad=8)
+    axes.set_ylabel("true", fontsize=FONT, color=MUTED, labelpad=8)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if k <= _LABELED_CLASSES:
@@ -306,7 +257,7 @@ def confusion_figure(
                 ha="center",
                 va="center",
                 fontsize=9 if k <= 12 else 6,
-                color="white" if dark else _INK,
+                color="white" if dark else INK,
             )
     else:
         for axis in (axes.xaxis, axes.yaxis):
@@ -315,10 +266,10 @@ def confusion_figure(
     if title:
         given.append(
             axes.set_title(
-                _printable(title), loc="left", fontsize=11, fontweight="bold", color=_INK, pad=12
+                printable(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=12
             )
         )
-    _show_as_they_stand(figure, given)
+    show_as_they_stand(figure, given)
     return figure
 
 
