@@ -1,6 +1,11 @@
-"""How well predicted classes match the true ones."""
+"""How well predictions match the truth.
 
-from typing import NamedTuple
+The confusion matrix, and precision and recall of each class, need NumPy alone; the others are those
+of scikit-learn (``pip install 'fastmlp[sklearn]'``), and all of these take weights of the rows.
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,3 +104,197 @@ def precision_recall_support(y_true: ArrayLike, y_pred: ArrayLike, n_classes: in
         recall=np.divide(hits, support, out=undefined.copy(), where=support > 0),
         support=support,
     )
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """Precision and recall over all thresholds, from the lowest to the highest."""
+
+    precision: NDArray[np.float64]
+    """(k + 1,): one for each threshold, then 1."""
+    recall: NDArray[np.float64]
+    """(k + 1,), falling: one for each threshold, then 0."""
+    thresholds: NDArray[Any]
+    """(k,), rising: a row counts as positive when its score is at least the threshold."""
+
+
+def accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Share of the rows that are right, scikit-learn's ``accuracy_score``.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Classes, shape (n,), or several labels a row, shape (n, k) of 0 and 1: such a row is right
+        when all of its labels are.
+    sample_weight
+        Weights of the rows, shape (n,); 1 each by default.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn refuses: unequal lengths, empty or unfit arrays.
+    ModuleNotFoundError
+        No scikit-learn.
+    """
+    return float(_sklearn().accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+
+
+def precision(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    average: str = "binary",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Correct share of the rows predicted as positive, scikit-learn's ``precision_score``.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Classes, shape (n,): with "binary" 0 and 1, else any; or several labels a row, shape
+        (n, k) of 0 and 1.
+    average
+        "binary" for that of class 1; "macro", "weighted" or "micro" for a mean over classes,
+        "samples" for one over rows of labels.
+    sample_weight
+        Weights of the rows, shape (n,); 1 each by default.
+
+    Returns
+    -------
+    float
+        NaN where it is undefined, as nothing was predicted as positive; a mean over classes leaves
+        undefined ones out.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn refuses: unequal lengths, unfit arrays, or more than two classes with
+        "binary".
+    ModuleNotFoundError
+        No scikit-learn.
+    """
+    return _score("precision_score", y_true, y_pred, average, sample_weight)
+
+
+def recall(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    average: str = "binary",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Share of the positive rows that were found, scikit-learn's ``recall_score``.
+
+    Arguments and errors are those of `precision`; NaN where no row is positive.
+    """
+    return _score("recall_score", y_true, y_pred, average, sample_weight)
+
+
+def f1(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    average: str = "binary",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Harmonic mean of precision and recall, scikit-learn's ``f1_score``.
+
+    That is 2 TP / (2 TP + FP + FN), which is 0 when only one of the two is undefined. Arguments
+    and errors are those of `precision`; NaN where no row is positive or predicted so.
+    """
+    return _score("f1_score", y_true, y_pred, average, sample_weight)
+
+
+def precision_recall_curve(
+    y_true: ArrayLike, scores: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> PrecisionRecallCurve:
+    """Precision and recall at every threshold, scikit-learn's ``precision_recall_curve``.
+
+    Parameters
+    ----------
+    y_true
+        0 and 1, shape (n,).
+    scores
+        Higher for rows more likely positive, such as probabilities, shape (n,).
+    sample_weight
+        Weights of the rows, shape (n,); 1 each by default.
+
+    Returns
+    -------
+    PrecisionRecallCurve
+        Every distinct score is a threshold.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn refuses: unequal lengths, NaN, or targets that are not binary.
+    ModuleNotFoundError
+        No scikit-learn.
+    """
+    values = _sklearn().precision_recall_curve(y_true, scores, sample_weight=sample_weight)
+    return PrecisionRecallCurve(*values)
+
+
+def average_precision(
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    *,
+    average: str = "macro",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Mean precision over the gains of recall, scikit-learn's ``average_precision_score``.
+
+    That is sum_k (R_k - R_{k-1}) P_k over the thresholds from the highest to the lowest: the area
+    under the precision-recall curve in steps. It needs no threshold; the expected value of random
+    scores is the share of positives.
+
+    Parameters
+    ----------
+    y_true
+        0 and 1, shape (n,), or (n, k) for several labels a row.
+    scores
+        Higher for rows more likely positive, shaped as `y_true`.
+    average
+        How to average over several labels: "macro", "weighted", "micro" or "samples".
+    sample_weight
+        Weights of the rows, shape (n,); 1 each by default.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn refuses: unequal lengths, NaN, or unfit targets.
+    ModuleNotFoundError
+        No scikit-learn.
+    """
+    return float(
+        _sklearn().average_precision_score(
+            y_true, scores, average=average, sample_weight=sample_weight
+        )
+    )
+
+
+def _score(
+    name: str,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    average: str,
+    sample_weight: ArrayLike | None,
+) -> float:
+    if not isinstance(average, str):
+        raise TypeError(f"average must be a string, got {average!r}")
+    function = getattr(_sklearn(), name)
+    return float(
+        function(y_true, y_pred, average=average, sample_weight=sample_weight, zero_division=np.nan)
+    )
+
+
+def _sklearn() -> Any:
+    try:
+        return import_module("sklearn.metrics")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sklearn":
+            raise
+        raise ModuleNotFoundError(
+            "this metric needs scikit-learn: pip install 'fastmlp[sklearn]'", name="sklearn"
+        ) from error
