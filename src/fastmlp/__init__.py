@@ -33,7 +33,7 @@ from .machine import (
 from .mlp import MLP
 
 if TYPE_CHECKING:
-    from . import data, metrics, plot, reference
+    from . import data, metrics, plot, reference, study
 
     __version__: str
 
@@ -58,9 +58,10 @@ __all__ = [
     "set_isa",
     "set_num_threads",
     "show_config",
+    "study",
 ]
 
-_LAZY_MODULES = ("data", "metrics", "plot", "reference")
+_LAZY_MODULES = ("data", "metrics", "plot", "reference", "study")
 
 set_isa_from_environment()
 
