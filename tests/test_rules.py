@@ -285,7 +285,7 @@ def test_only_the_engine_calls_the_core():
 
 
 def test_nothing_below_imports_the_tools_above():
-    tools = {"cli", "sklearn", "plot"}
+    tools = {"cli", "sklearn", "plot", "study"}
     for path in PYTHON_SOURCES:
         name = module_name(path)
         if name.partition(".")[0] in tools | {"__main__"}:

@@ -4,15 +4,14 @@ Heavy modules are imported inside the commands, so that `fastmlp --help` is quic
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import error
+from .options import named, path, reported
+from .study import app as study
 
 app = typer.Typer(
     name="fastmlp",
@@ -22,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(study)
 
 
 class Activation(StrEnum):
@@ -38,30 +38,6 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turn what a user can cause into one message and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        error("interrupted")
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise  # typer ends quietly when the reader of the output has gone
-    except MemoryError as problem:
-        error(f"not enough memory. {problem}".strip())
-        raise typer.Exit(1) from None
-    except OSError as problem:
-        if problem.strerror and problem.filename is not None:
-            error(f"{problem.filename}: {problem.strerror}")
-        else:
-            error(str(problem))
-        raise typer.Exit(1) from None
-    except (ArithmeticError, ImportError, ValueError) as problem:
-        error(str(problem))
-        raise typer.Exit(1) from None
 
 
 def _parse_layers(text: str) -> tuple[int, ...]:
@@ -93,17 +69,6 @@ def _parse_init(text: str) -> str | float:
     raise typer.BadParameter(
         f"{text!r} is neither he, glorot, lecun nor a positive number", param_hint="'--init'"
     )
-
-
-def path(text: str) -> Path:
-    """Read a path; older typer shows this name in the help."""
-    return Path(_named(text))
-
-
-def _named(text: str) -> str:
-    if not text:
-        raise typer.BadParameter("the name is empty")
-    return text
 
 
 def _positive(value: float) -> float:
@@ -144,7 +109,7 @@ DATA_HELP = "digits, mnist, a .csv, .csv.gz or .npz file, or a folder of IDX fil
 @app.command()
 def train(
     data: Annotated[
-        str, typer.Option(metavar="NAME|PATH", callback=_named, help=DATA_HELP)
+        str, typer.Option(metavar="NAME|PATH", callback=named, help=DATA_HELP)
     ] = "digits",
     test: Annotated[
         Path | None,
@@ -225,7 +190,7 @@ def train(
     """
     hidden = _parse_layers(layers)
     initializer = _parse_init(init)
-    with _reported():
+    with reported():
         from .training import Settings, run
 
         settings = Settings(
@@ -254,7 +219,7 @@ def evaluate(
         Path, typer.Argument(metavar="MODEL", parser=path, help="A .safetensors file of train.")
     ],
     data: Annotated[
-        str, typer.Option(metavar="NAME|PATH", callback=_named, help=DATA_HELP)
+        str, typer.Option(metavar="NAME|PATH", callback=named, help=DATA_HELP)
     ] = "digits",
     confusion: Annotated[
         Path | None,
@@ -269,7 +234,7 @@ def evaluate(
 
     Prints loss and accuracy, then precision, recall and support of each class.
     """
-    with _reported():
+    with reported():
         from .usage import evaluate_model
 
         evaluate_model(model, data, confusion)
@@ -288,7 +253,7 @@ def predict(
 
     The columns are row,label,probability, with rows counted from 0; row,value for a regression.
     """
-    with _reported():
+    with reported():
         from .usage import predict_rows
 
         predict_rows(model, file)
@@ -297,7 +262,7 @@ def predict(
 @app.command()
 def info() -> None:
     """Show the version, the instruction set, the threads and the build."""
-    with _reported():
+    with reported():
         from .usage import show_info
 
         show_info()

@@ -2,8 +2,9 @@
 
 import io
 import stat
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,20 @@ def check_target(path: Path, option: str) -> None:
             raise IsADirectoryError(f"{option}: {path} is a folder, a file is needed")
         if not stat.S_ISREG(mode):
             raise OSError(f"{option}: {path} is a device or a pipe, a file is needed")
+
+
+def prepare_folder(folder: Path, names: Iterable[str]) -> None:
+    """Create the folder of --out, and make sure that files of these names can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        kind = "file, not a folder" if folder.exists() else "symbolic link that leads nowhere"
+        raise FileExistsError(f"--out: {folder} is a {kind}") from None
+    except OSError as problem:
+        raise OSError(f"--out: cannot write to {folder}: {problem.strerror}") from None
+    for name in names:
+        check_target(folder / name, "--out")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from rich.table import Table
 import fastmlp as fm
 
 from .console import line, output, percent
-from .files import check_target, naming, write_figure, write_text
+from .files import naming, prepare_folder, write_figure, write_text
 from .progress import Reporter
 from .stop import Stop
 
@@ -79,7 +78,7 @@ def run(settings: Settings) -> int | None:
     epochs = settings.epochs or (100 if len(dataset.X_train) < 10_000 else 20)
     settings = replace(settings, epochs=epochs)
     net = build(settings, dataset)
-    prepare_folder(settings.out)
+    prepare_folder(settings.out, (MODEL, HISTORY, CURVES))
     # A training must not be lost because nobody looks on any more.
     console = Console(quiet=True) if settings.quiet else output(endures=True)
     _introduce(console, settings, dataset, net)
@@ -159,20 +158,6 @@ def _require_libraries() -> None:
             raise ModuleNotFoundError(
                 f"{product} needs {library}: pip install 'fastmlp[cli]'", name=library
             )
-
-
-def prepare_folder(folder: Path) -> None:
-    """Create the folder of results, and make sure that they can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except FileExistsError:
-        kind = "file, not a folder" if folder.exists() else "symbolic link that leads nowhere"
-        raise FileExistsError(f"--out: {folder} is a {kind}") from None
-    except OSError as problem:
-        raise OSError(f"--out: cannot write to {folder}: {problem.strerror}") from None
-    for name in (MODEL, HISTORY, CURVES):
-        check_target(folder / name, "--out")
 
 
 def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from importlib.util import find_spec
 
 from .. import data
 from ..callbacks import Callback, Progress
@@ -67,10 +68,10 @@ def run(
     Raises
     ------
     SettingsError
-        The folder holds a study with other settings.
+        The folder holds a study with other settings; a share leaves too few positives; a loss
+        diverges with every learning rate. A ValueError.
     ValueError
-        Shares that leave too few positives; a loss that diverges with every learning rate; a folder
-        with files that no study has written.
+        A folder with files that no study has written.
     OSError
         A folder that cannot be written to, or is in use by another process.
     ModuleNotFoundError
@@ -78,6 +79,10 @@ def run(
     KeyboardInterrupt
         On Ctrl-C; finished runs are kept.
     """
+    if find_spec("sklearn") is None:
+        raise ModuleNotFoundError(
+            "a study needs scikit-learn: pip install 'fastmlp[study]'", name="sklearn"
+        )
     workers = get_num_threads() if threads is None else check_positive_int(threads, "threads")
     dataset = data.load(settings.data)
     assert settings.shares is not None

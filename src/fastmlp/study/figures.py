@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..figure_style import FONT, GRID, INK, MUTED, new_figure, show_as_they_stand, style_axes
 from .results import THRESHOLDS, Results
@@ -133,7 +134,7 @@ def scores_figure(results: Results) -> Figure:
 
 def _dots(
     axes: Axes,
-    places: np.ndarray[tuple[int], np.dtype[np.float64]],
+    places: NDArray[Any],
     pairs: Sequence[tuple[float, float]],
     label: str,
     color: str,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..io.atomic import replace_file
-from .settings import SEARCH_SEEDS, Job, Settings
+from .settings import SEARCH_SEEDS, Job, Settings, SettingsError
 from .store import RUNS, SETTINGS, parse_runs, read_settings
 from .trial import RECALL_GRID, Record, without_nan
 
@@ -46,7 +46,7 @@ def choose_lrs(settings: Settings, records: Mapping[Job, Record]) -> dict[tuple[
     The one with the best mean average precision on validation rows over the first seeds; one with
     which any of them diverged is out, and of equally good ones the smallest is taken.
 
-    Raises ValueError, naming `lrs`, when a loss diverged with all of them.
+    Raises SettingsError for `lrs` when a loss diverged with all of them.
     """
     seeds = range(min(SEARCH_SEEDS, settings.seeds))
     chosen = {}
@@ -57,7 +57,7 @@ def choose_lrs(settings: Settings, records: Mapping[Job, Record]) -> dict[tuple[
             if not any(run["diverged"] for run in runs):
                 means[lr] = np.mean([run["validation_average_precision"] for run in runs])
         if not means:
-            raise ValueError(f"lrs: {loss} diverged with every learning rate, give smaller ones")
+            raise SettingsError("lrs", f"{loss} diverged with all of them, give smaller ones")
         chosen[share, loss] = max(means, key=lambda lr: means[lr])
     return chosen
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
+from .settings import SettingsError
 
 VALIDATION_SHARE = 0.2
 """Of the thinned training rows, of either class, those that choose learning rate and threshold."""
@@ -60,19 +61,20 @@ def make_task(dataset: Dataset, digit: int, share: float, seed: int) -> Task:
 
     Raises
     ------
-    ValueError
-        When a class is missing, or fewer than `FEWEST_POSITIVES` positives would stay; the message
-        names `digit` or `shares`.
+    SettingsError
+        For `digit` when the data do not hold it, for `shares` when fewer than `FEWEST_POSITIVES`
+        positives would stay.
     """
     is_digit = dataset.y_train == digit
     if not (is_digit.any() and (dataset.y_test == digit).any()):
-        raise ValueError(f"digit is {digit}: the data hold no such label")
+        raise SettingsError("digit", f"the data hold no {digit}")
     positives, negatives = np.flatnonzero(is_digit), np.flatnonzero(~is_digit)
     n_positives, n_negatives = thinned_counts(len(positives), len(negatives), share)
     if n_positives < FEWEST_POSITIVES:
-        raise ValueError(
-            f"shares: {share:g} leaves {n_positives} positives beside {n_negatives:,} others, at "
-            f"least {FEWEST_POSITIVES} are needed"
+        raise SettingsError(
+            "shares",
+            f"{share:g} leaves {n_positives} positives beside {n_negatives:,} others, at least "
+            f"{FEWEST_POSITIVES} are needed",
         )
     rng = np.random.default_rng(seed)
     parts = [
