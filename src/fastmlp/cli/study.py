@@ -55,7 +55,7 @@ def losses(
         typer.Option(
             metavar="N",
             help="Passes over the training data.",
-            show_default="100; 20 for mnist",
+            show_default="200; 20 for mnist",
         ),
     ] = None,
     out: Annotated[
