@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -183,3 +185,8 @@ def test_arrays_that_do_not_fit_are_refused(matrix, message):
     # The engine would go where they point.
     with pytest.raises(ValueError, match=f"^{message}"):
         from_scipy(matrix, "X")
+
+
+def test_another_thread_that_imports_scipy_is_no_obstacle(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse", types.ModuleType("scipy.sparse"))
+    assert np.isfinite(fm.MLP([3, 2]).predict_proba(np.ones((4, 3)))).all()

@@ -352,8 +352,8 @@ def test_a_loss_that_always_diverges(small):
 
 
 def test_missing_scikit_learn_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastmlp.study.experiment.find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fastmlp\[study\]'"):
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fastmlp\[sklearn\]'"):
         fm.study.run(SMALL, tmp_path)
 
 

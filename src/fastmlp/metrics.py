@@ -137,7 +137,7 @@ def accuracy(
     ModuleNotFoundError
         No scikit-learn.
     """
-    return float(_sklearn().accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+    return float(scikit_learn().accuracy_score(y_true, y_pred, sample_weight=sample_weight))
 
 
 def precision(
@@ -232,7 +232,7 @@ def precision_recall_curve(
     ModuleNotFoundError
         No scikit-learn.
     """
-    values = _sklearn().precision_recall_curve(y_true, scores, sample_weight=sample_weight)
+    values = scikit_learn().precision_recall_curve(y_true, scores, sample_weight=sample_weight)
     return PrecisionRecallCurve(*values)
 
 
@@ -268,7 +268,7 @@ def average_precision(
         No scikit-learn.
     """
     return float(
-        _sklearn().average_precision_score(
+        scikit_learn().average_precision_score(
             y_true, scores, average=average, sample_weight=sample_weight
         )
     )
@@ -283,13 +283,14 @@ def _score(
 ) -> float:
     if not isinstance(average, str):
         raise TypeError(f"average must be a string, got {average!r}")
-    function = getattr(_sklearn(), name)
+    function = getattr(scikit_learn(), name)
     return float(
         function(y_true, y_pred, average=average, sample_weight=sample_weight, zero_division=np.nan)
     )
 
 
-def _sklearn() -> Any:
+def scikit_learn() -> Any:
+    """Return scikit-learn's metrics; ModuleNotFoundError, with advice, when there are none."""
     try:
         return import_module("sklearn.metrics")
     except ModuleNotFoundError as error:

@@ -64,7 +64,9 @@ def is_sparse(value: object) -> bool:
     """Return whether a value is a sparse matrix or array of SciPy's."""
     # Looked up, as only a program that has imported scipy.sparse has any.
     module = sys.modules.get("scipy.sparse")
-    return module is not None and bool(module.issparse(value))
+    # Another thread may be in the middle of that import.
+    issparse = getattr(module, "issparse", None)
+    return issparse is not None and bool(issparse(value))
 
 
 def from_scipy(matrix: Any, name: str) -> SparseRows:

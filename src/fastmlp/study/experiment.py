@@ -4,12 +4,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from importlib.util import find_spec
 
 from .. import data
 from ..callbacks import Callback, Progress
 from ..checks import check_positive_int
 from ..machine import get_num_threads, set_num_threads
+from ..metrics import scikit_learn
 from ..mlp import MLP
 from .results import Results, choose_lrs
 from .settings import Job, Settings
@@ -79,10 +79,8 @@ def run(
     KeyboardInterrupt
         On Ctrl-C; finished runs are kept.
     """
-    if find_spec("sklearn") is None:
-        raise ModuleNotFoundError(
-            "a study needs scikit-learn: pip install 'fastmlp[study]'", name="sklearn"
-        )
+    # Now, since threads that all import it first are in each other's way.
+    scikit_learn()
     workers = get_num_threads() if threads is None else check_positive_int(threads, "threads")
     dataset = data.load(settings.data)
     assert settings.shares is not None
