@@ -375,6 +375,17 @@ def test_means_leave_out_what_is_undefined(small):
     assert (row["share"], row["loss"], row["runs"], row["empty_at_half"]) == (*cell, 3, 1)
 
 
+def test_gains_are_seed_by_seed(small):
+    results, _ = small
+    name = "recall_at_best"
+    ours, base = (results.values(0.1, loss, name) for loss in ("focal-2", "cross-entropy"))
+    differences = np.subtract(ours, base)
+    mean, spread, above = results.gain(0.1, "focal-2", name)
+    assert (mean, spread) == pytest.approx((differences.mean(), differences.std(ddof=1)))
+    assert above == sum(a > b for a, b in zip(ours, base, strict=True))
+    assert results.gain(0.1, "cross-entropy", name) == (0, 0, 0)
+
+
 def read_table(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..io.atomic import replace_file
+from .contenders import BASELINE
 from .settings import SEARCH_SEEDS, Job, Settings, SettingsError
 from .store import RUNS, SETTINGS, parse_runs, read_settings
 from .trial import RECALL_GRID, Record, without_nan
@@ -113,9 +115,21 @@ class Results:
         out; NaN where too few remain.
         """
         values = np.array(self.values(share, loss, name))
-        values = values[~np.isnan(values)]
-        mean = float(values.mean()) if len(values) else float("nan")
-        return mean, float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        return _mean_and_spread(values[~np.isnan(values)])
+
+    def gain(self, share: float, loss: str, name: str) -> tuple[float, float, int]:
+        """Return what a loss gains over cross-entropy in a measure, seed by seed.
+
+        Mean and standard deviation of the differences, and how many of them are above 0. Seeds in
+        which the measure is undefined for one of the two are left out.
+        """
+        values, base = (
+            {record["seed"]: measure(record, name) for record in self.runs(share, of)}
+            for of in (loss, BASELINE)
+        )
+        differences = np.array([values[seed] - base[seed] for seed in values if seed in base])
+        differences = differences[~np.isnan(differences)]
+        return *_mean_and_spread(differences), int((differences > 0).sum())
 
     def summary(self) -> list[dict[str, Any]]:
         """Return a row for each share and loss: means and spreads over the seeds.
@@ -205,6 +219,11 @@ def read(folder: str | os.PathLike[str]) -> Results:
             f"{place}: the study is not finished, {len(records)} of {settings.n_jobs()} runs are"
         )
     return Results(settings, records.values())
+
+
+def _mean_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
+    mean = float(values.mean()) if len(values) else float("nan")
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
