@@ -515,6 +515,27 @@ def test_the_command_leaves_tables_and_figures(invoke, tmp_path):
     assert (again.exit_code, again.output) == (0, "")
 
 
+def test_the_bar_and_the_lines():
+    pytest.importorskip("rich")
+    from rich.console import Console
+
+    from fastmlp.cli.comparing import Reporter
+
+    def shown(terminal):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=60, color_system=None)
+        with Reporter(console) as reporter:
+            for finished in (5, 5, 6, 20):
+                reporter.update(finished, 20)
+        return stream.getvalue()
+
+    for text in map(shown, (True, False)):
+        assert text.count("Going on after 5 of 20 runs.") == 1
+        assert "6/20 runs" in text
+        assert "0:00 left" in text
+    assert shown(False).count("\n") == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

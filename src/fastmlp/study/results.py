@@ -157,8 +157,9 @@ class Results:
     def table(self, share: float) -> str:
         """Return the measures of one share as a table in Markdown, in percent: mean ± spread."""
         lines = [
-            "| loss | precision | recall | F1 | precision | recall | F1 | average precision | lr |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| loss | precision at 0.5 | recall at 0.5 | F1 at 0.5 | precision at best | "
+            "recall at best | F1 at best | average precision | lr |",
+            "|---" * 9 + "|",
         ]
         names = [name for name in MEASURES if name.endswith(THRESHOLDS)] + ["average_precision"]
         for contender in self.settings.contenders:

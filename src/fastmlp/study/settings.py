@@ -11,7 +11,7 @@ from .contenders import Contender, contenders
 SEARCH_SEEDS = 2
 """With so many seeds every learning rate is tried; the others use the best."""
 
-_LEARNING_RATES = (0.01, 0.04, 0.16, 0.64, 2.56, 10.24)
+_LEARNING_RATES = (0.0025, 0.01, 0.04, 0.16, 0.64, 2.56, 10.24)
 
 
 class _Defaults(NamedTuple):
