@@ -509,7 +509,7 @@ def test_the_command_leaves_tables_and_figures(invoke, tmp_path):
     result = invoke(*QUICK)
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "fastmlp-study").iterdir()} == FILES | FIGURES
-    for text in ("30/30 runs", "10 % positive", "focal-2-alpha-0.25", "Wrote runs.csv"):
+    for text in ("42/42 runs", "10 % positive", "focal-2-alpha-0.25", "Wrote runs.csv"):
         assert text in result.output
     again = invoke(*QUICK, "--quiet")
     assert (again.exit_code, again.output) == (0, "")
