@@ -102,7 +102,7 @@ def focal_figure(gammas: Sequence[float] = (0, 0.5, 1, 2, 5)) -> Figure:
 def scores_figure(results: Results) -> Figure:
     """Draw precision and recall of every loss: a column for each share, a row for each threshold.
 
-    Dots are means over the seeds, bars one standard deviation to either side.
+    Dots are means over the seeds, bars one standard deviation to either side, within 0 to 100 %.
     """
     settings = results.settings
     assert settings.shares is not None
@@ -132,6 +132,13 @@ def scores_figure(results: Results) -> Figure:
     return _finish(figure)
 
 
+def _bars(pairs: Sequence[tuple[float, float]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return means in percent, and how far bars of one spread reach below and above: 0 to 100."""
+    means, spreads = 100 * np.array(pairs, dtype=np.float64).T
+    spreads = np.nan_to_num(spreads)
+    return means, np.stack([np.minimum(spreads, means), np.minimum(spreads, 100 - means)])
+
+
 def _dots(
     axes: Axes,
     places: NDArray[Any],
@@ -140,8 +147,7 @@ def _dots(
     color: str,
     marker: str,
 ) -> None:
-    means = [100 * mean for mean, _ in pairs]
-    spreads = [0.0 if np.isnan(spread) else 100 * spread for _, spread in pairs]
+    means, spreads = _bars(pairs)
     axes.errorbar(
         means,
         places,
@@ -209,11 +215,13 @@ def gamma_figure(results: Results) -> Figure:
                     ("average_precision", "average precision", _PURPLE, "D"),
                 )
             ):
-                pairs = [results.mean_and_spread(share, c.name, name) for c in family]
+                means, spreads = _bars(
+                    [results.mean_and_spread(share, c.name, name) for c in family]
+                )
                 axes.errorbar(
                     places + 0.07 * (number - 1.5),
-                    [100 * mean for mean, _ in pairs],
-                    yerr=[0.0 if np.isnan(spread) else 100 * spread for _, spread in pairs],
+                    means,
+                    yerr=spreads,
                     color=color,
                     marker=marker,
                     markersize=5,
