@@ -126,6 +126,8 @@ def test_a_digit_that_is_not_there(digits):
         ({"shares": (0.1, 0)}, "shares: 0 is not a positive number of at most 0.5"),
         ({"shares": (0.6,)}, "shares: 0.6 is not"),
         ({"shares": ()}, "shares: one or more different numbers"),
+        ({"shares": 0.1}, "shares: a sequence of numbers is needed"),
+        ({"lrs": ["x"]}, "lrs: a sequence of numbers is needed"),
         ({"gammas": (-1,)}, "gammas: -1 is not a positive number"),
         ({"gammas": (float("nan"),)}, "gammas: nan is not"),
         ({"gammas": (2, 2.0)}, "gammas: one or more different"),
@@ -147,6 +149,17 @@ def test_the_order_of_lists_is_no_setting():
     assert Settings(shares=(0.01, 0.1), gammas=(5, 1)) == Settings(
         shares=[0.1, 0.01], gammas=[1, 5]
     )
+
+
+def test_it_is_imported_when_asked_for(run_python):
+    program = """if True:
+        import sys
+        import fastmlp as fm
+        assert "fastmlp.study" not in sys.modules
+        fm.study.Settings()
+        assert not {"sklearn", "matplotlib"} & sys.modules.keys()
+    """
+    run_python(program)
 
 
 def test_mnist_has_settings_of_its_own():

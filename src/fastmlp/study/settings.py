@@ -83,7 +83,10 @@ class Settings:
             if not (_is_whole(getattr(self, name)) and getattr(self, name) >= 1):
                 raise SettingsError(name, f"{getattr(self, name)} is not a number of 1 or more")
         for name, most in (("shares", 0.5), ("gammas", math.inf), ("lrs", math.inf)):
-            values = tuple(float(value) for value in getattr(self, name))
+            try:
+                values = tuple(float(value) for value in getattr(self, name))
+            except (TypeError, ValueError):
+                raise SettingsError(name, "a sequence of numbers is needed") from None
             for value in values:
                 if not (math.isfinite(value) and 0 < value <= most):
                     limit = "" if most == math.inf else f" of at most {most:g}"
