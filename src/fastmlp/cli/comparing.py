@@ -59,7 +59,7 @@ class Reporter:
         elapsed = time.perf_counter() - self._started
         if self._at_start is None:
             self._at_start = finished
-            if finished:
+            if 0 < finished < total:
                 line(self._console, f"Going on after {finished} of {total} runs.")
             self._told = finished * _LINES // total
         self.finished = finished

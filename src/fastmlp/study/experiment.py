@@ -58,8 +58,8 @@ def run(
         Networks to train at a time, `fastmlp.get_num_threads` of them by default. Meanwhile every
         other call of the library is on one thread too. The results do not depend on it.
     progress
-        Called with the number of finished runs and of all runs a few times a second, in this
-        thread; what it raises ends the study.
+        Called with the number of finished runs and of all runs, at the start and then a few times a
+        second, in this thread; what it raises ends the study.
 
     Returns
     -------
@@ -119,6 +119,8 @@ def run(
                     progress(len(store.records), total)
 
         try:
+            if progress is not None:
+                progress(len(store.records), total)
             set_num_threads(1)
             finish(settings.search_jobs())
             rates = choose_lrs(settings, store.records)
