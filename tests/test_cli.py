@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 import fastmlp as fm
 import fastmlp.cli.training as cli_training
-from fastmlp.cli.app import app
+from fastmlp.cli.app import LossName, app
 from fastmlp.cli.console import clock, percent
 from fastmlp.cli.progress import Reporter
 from fastmlp.cli.stop import Stop
@@ -137,6 +137,31 @@ class TestTrain:
         loaded = fm.load(tmp_path / "a" / "b" / "model.safetensors")
         for ours, theirs in zip(net.weights, loaded.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+    @pytest.mark.parametrize(
+        ("loss", "output"),
+        [("focal", "softmax"), ("Dice", "softmax"), ("huber", "identity"), ("poisson", "exp")],
+    )
+    def test_another_loss(self, blobs, slope, tmp_path, loss, output):
+        data = blobs if output == "softmax" else slope
+        if output == "exp":
+            X = np.random.default_rng(2).normal(0, 1, (60, 2)).round(4)
+            data = write_table(tmp_path / "rates.csv", X.tolist(), np.exp(X[:, 0]).tolist())
+        result = invoke("train", "--data", data, "--epochs", 2, "--loss", loss, "--out", "out")
+        assert result.exit_code == 0, result.output
+        assert f"Loss     {loss.lower()}" in result.output
+        net = fm.load(tmp_path / "out" / "model.safetensors")
+        assert net.loss.name == loss.lower()
+        assert net.activations[-1] == output
+        assert read_history(tmp_path / "out")["settings"]["loss"] == loss.lower()
+
+    def test_every_loss_but_those_of_a_sigmoid_can_be_named(self):
+        assert {name.value for name in LossName} == {*fm.losses.NAMES} - {"binary_cross_entropy"}
+
+    def test_a_loss_for_another_task(self, blobs):
+        result = invoke("train", "--data", blobs, "--loss", "huber")
+        assert result.exit_code == 1
+        assert "loss huber needs an output of" in told(result)
 
     def test_a_line_per_epoch_when_no_terminal(self, blobs):
         result = invoke("train", "--data", blobs, "--epochs", 12, "--lr", 0.05)
@@ -280,6 +305,7 @@ class TestTrain:
             (["--init", "-1"], "is neither he"),
             (["--init", "nan"], "is neither he"),
             (["--dtype", "float16"], "'float16' is not one of"),
+            (["--loss", "hinge"], "'hinge' is not one of"),
             (["--epochs", "0"], "'--epochs'"),
             (["--epochs", "1.5"], "'--epochs'"),
             (["--batch-size", "0"], "'--batch-size'"),

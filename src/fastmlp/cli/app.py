@@ -40,6 +40,18 @@ class Precision(StrEnum):
     FLOAT64 = "float64"
 
 
+class LossName(StrEnum):
+    """What can be made small, with its parameters at their defaults."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    FOCAL = "focal"
+    DICE = "dice"
+    MEAN_SQUARED_ERROR = "mean_squared_error"
+    MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
+    HUBER = "huber"
+    POISSON = "poisson"
+
+
 def _parse_layers(text: str) -> tuple[int, ...]:
     if not text.strip():
         return ()
@@ -142,6 +154,16 @@ def train(
         Precision,
         typer.Option(case_sensitive=False, metavar="NAME", help="Precision: float32 or float64."),
     ] = Precision.FLOAT32,
+    loss: Annotated[
+        LossName | None,
+        typer.Option(
+            case_sensitive=False,
+            metavar="NAME",
+            help="For classes cross_entropy, focal or dice; for numbers mean_squared_error, "
+            "mean_absolute_error, huber or, for counts, poisson.",
+            show_default="cross_entropy; mean_squared_error",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -200,6 +222,7 @@ def train(
             activation=activation.value,
             init=initializer,
             dtype=dtype.value,
+            loss=None if loss is None else loss.value,
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,

@@ -38,6 +38,7 @@ class Settings:
     activation: str
     init: str | float
     dtype: str
+    loss: str | None
     epochs: int | None
     batch_size: int
     lr: float
@@ -163,12 +164,15 @@ def _require_libraries() -> None:
 def build(settings: Settings, dataset: "fm.data.Dataset") -> "fm.MLP":
     """Make the network whose input and output fit the data."""
     width, output_activation = _head(settings, dataset)
+    if output_activation == "identity" and settings.loss == "poisson":
+        output_activation = "exp"
     return fm.MLP(
         [dataset.X_train.shape[1], *settings.hidden, width],
         [settings.activation] * len(settings.hidden) + [output_activation],
         init=settings.init,
         dtype=settings.dtype,
         seed=settings.seed,
+        loss=settings.loss,
     )
 
 
@@ -227,6 +231,8 @@ def _introduce(
         f"Network  {_widths(net)}, {settings.activation} and {net.activations[-1]}, "
         f"{net.n_parameters:,} parameters",
     )
+    if settings.loss is not None:
+        line(console, f"Loss     {settings.loss}")
     line(
         console,
         f"Compute  {net.dtype.name}, {fm.get_isa()}, {threads} thread{'s'[: threads != 1]}",
