@@ -127,7 +127,8 @@ def normal(rng, dtype, *shape, scale=1.0):
 
 SMALL_PRODUCTS = tuple(itertools.product((1, 3, 16, 17, 33), (1, 2, 31, 65), (1, 15, 16, 17, 63)))
 # In turn: several blocks in every dimension; columns and rows as the longest; a vector times a
-# matrix and back; b large but a too short to pack for.
+# matrix and back; b large but a too short to pack for; more rows of c than a vector for each of a
+# few columns.
 LARGE_PRODUCTS = (
     (197, 300, 803),
     (33, 257, 511),
@@ -136,6 +137,8 @@ LARGE_PRODUCTS = (
     (301, 701, 1),
     (5, 601, 301),
     (64, 513, 130),
+    (97, 70, 1),
+    (66, 129, 5),
 )
 
 

@@ -17,6 +17,9 @@ enum { PANELS = 22, ROW_BLOCK = 192 };
 enum { PACK_BYTES = 1 << 17, PACK_ROWS = 48, HUGE_BYTES = 1 << 21, HUGE_ROWS = 17 };
 /* Columns of c from which on a tile of a is read often enough to be worth packing. */
 enum { PACK_A_COLUMNS = 192 };
+/* Lanes for each column of c below which its rows fill vectors better, from so many rows on, while
+ * a fits the second-level cache: it is read once for every column. */
+enum { NARROW = 3, MANY_ROWS = 64, SWAPPED_ELEMENTS = 1 << 18 };
 
 typedef struct {
     const fm_kernels *kernels;
@@ -149,6 +152,34 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
     return FM_OK;
 }
 
+/* Few columns leave most lanes of a vector idle. Where a' lies in rows, c' = b' a' is made instead,
+ * and transposed. */
+static fm_status narrow_product(const fm_kernels *kernels, const fm_gemm *g, int transpose_b)
+{
+    const size_t item = kernels->itemsize, m = g->n, n = g->m;
+    void *c = malloc(m * n * item);
+    if (!c) {
+        return FM_ERROR_MEMORY;
+    }
+    const fm_gemm swapped = {.m = m,
+                             .n = n,
+                             .k = g->k,
+                             .a = g->b,
+                             .a_row = transpose_b ? g->b_row : 1,
+                             .a_col = transpose_b ? 1 : g->b_row,
+                             .b = g->a,
+                             .b_row = g->a_col,
+                             .c = c,
+                             .c_row = (ptrdiff_t)n,
+                             .mode = FM_GEMM_STORE};
+    const fm_status status = fm_product(kernels, &swapped, 0);
+    if (!status) {
+        kernels->transpose(m, n, c, (ptrdiff_t)n, g->c, g->c_row);
+    }
+    free(c);
+    return status;
+}
+
 fm_status fm_matmul(const fm_matrix *a, const fm_matrix *b, int transpose_a, int transpose_b,
                     const fm_matrix *out)
 {
@@ -172,5 +203,10 @@ fm_status fm_matmul(const fm_matrix *a, const fm_matrix *b, int transpose_a, int
                           .c = out->data,
                           .c_row = out->stride,
                           .mode = FM_GEMM_STORE};
-    return fm_product(fm_kernels_for(a->dtype), &gemm, transpose_b);
+    const fm_kernels *kernels = fm_kernels_for(a->dtype);
+    const int swap = n * NARROW <= kernels->lanes && m >= MANY_ROWS && m * k <= SWAPPED_ELEMENTS;
+    if (transpose_a && swap) {
+        return narrow_product(kernels, &gemm, transpose_b);
+    }
+    return fm_product(kernels, &gemm, transpose_b);
 }
