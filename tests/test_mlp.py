@@ -7,6 +7,7 @@ import pickle
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
 import numpy as np
@@ -805,6 +806,21 @@ def test_a_callback_may_use_the_network(threads, long_epoch):
     with pytest.raises(StopIteration):
         net.fit(X, y, batch_size=64, callbacks=[Use()])
     assert np.isfinite(scores).all()
+
+
+def test_threads_that_fit_one_network_share_no_memory():
+    """What becomes of the parameters is anybody's guess, but the process must live."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 6)), rng.integers(4, size=20_000)
+    net = fm.MLP([6, 17, 4])
+
+    def fit(n):
+        for _ in range(30):
+            net.fit(X[:n], y[:n], 2, max(1, n // 100), lr=1e-3)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(fit, (20_000, 50, 7_000)))
+    assert all(np.isfinite(w).all() for w in net.weights)
 
 
 @pytest.mark.parametrize("cls", [fm.MLP, fm.reference.MLP], ids=["engine", "reference"])

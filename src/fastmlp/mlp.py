@@ -73,9 +73,11 @@ class MLP(base.MLP):
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
         size = self._plan.training_workspace(samples.X, loss, batch_size, threads)
-        # The system would clear the pages of a new workspace in every epoch.
-        if self._workspace is None or len(self._workspace) < size:
-            self._workspace = aligned_empty(size, np.uint8)
+        # The system would clear the pages of a new workspace in every epoch. It is nobody else's
+        # while it is used: another fit of this network, in another thread, would write into it.
+        workspace, self._workspace = self._workspace, None
+        if workspace is None or len(workspace) < size:
+            workspace = aligned_empty(size, np.uint8)
         loss_sum, weight_sum, hits, finite = self._plan.train_epoch(
             self._parameters,
             samples.X,
@@ -88,10 +90,11 @@ class MLP(base.MLP):
             shuffle,
             self.seed,
             self.epochs_trained,
-            self._workspace,
+            workspace,
             report,
             POLL_SECONDS,
         )
+        self._workspace = workspace
         if not finite:
             raise NotFiniteError("the loss is not finite")
         return loss_sum, weight_sum, hits
