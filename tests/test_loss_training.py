@@ -369,6 +369,7 @@ BAD_RETURNS = [
     ((1.0, 2.0, 3.0), TypeError, "loss my_loss must return a pair"),
     (lambda p: p, TypeError, "loss my_loss must return a pair"),
     (lambda p: (p, p), ValueError, "the value that loss my_loss returned must be one number"),
+    (lambda p: ([[1], [1, 2]], p), TypeError, "the value that loss my_loss returned is no number"),
     (lambda p: ("1", p), TypeError, "the value that loss my_loss returned must be a real"),
     (lambda p: (1j, p), TypeError, "the value that loss my_loss returned must be a real"),
     (lambda p: (None, p), TypeError, "the value that loss my_loss returned must be a real"),
@@ -447,6 +448,38 @@ def test_a_python_loss_that_fails_on_the_validation_data(cls):
     with pytest.raises(ValueError, match="the value that loss my_loss returned is nan"):
         net.fit(X, y, 3, 16, validation_data=(X, y))
     assert_same_state(net, before)
+
+
+@ENGINES
+def test_a_python_loss_cannot_change_its_network(cls, threads):
+    X, (y, *_) = data("softmax")
+
+    def fits(predictions, targets):
+        net.fit(X[:9], y[:9], 1, 2)
+
+    def writes(predictions, targets):
+        net.weights[0][...] = 0
+
+    for function, kind, words in ((fits, RuntimeError, "read-only"), (writes, ValueError, "read")):
+        net = network(cls, "softmax", fails_later(function, 4))
+        before = state(net)
+        with pytest.raises(kind, match=words):
+            net.fit(X, y, 5, 16)
+        assert_same_state(net, before)
+        with pytest.raises(kind, match=words):
+            net.evaluate(X, y)
+        net.weights[0][...] = 0  # which others may again
+
+    # It may use it.
+    def predicts(predictions, targets):
+        np.testing.assert_array_equal(net.predict(X).shape, y.shape)
+        return reference_ops.softmax_cross_entropy(predictions, targets)
+
+    net, twin = (network(cls, "softmax", loss)
+                 for loss in (predicts, reference_ops.softmax_cross_entropy))  # fmt: skip
+    net.fit(X, y, 2, 16)
+    twin.fit(X, y, 2, 16)
+    assert_close(net, twin, 0)
 
 
 @ENGINES
@@ -550,6 +583,7 @@ BAD_LOSSES = [
     ),
     ("softmax", 1, TypeError, "loss must be a name"),
     ("softmax", losses.Focal, TypeError, "loss is the class Focal"),
+    ("softmax", losses.Loss(), TypeError, "loss is a Loss, which the engine does not know"),
     (
         "softmax",
         "poisson",
@@ -568,7 +602,9 @@ BAD_LOSSES = [
 
 
 @ENGINES
-@pytest.mark.parametrize(("output", "loss", "kind", "words"), BAD_LOSSES, ids=range(12))
+@pytest.mark.parametrize(
+    ("output", "loss", "kind", "words"), BAD_LOSSES, ids=range(len(BAD_LOSSES))
+)
 def test_losses_that_do_not_fit(cls, output, loss, kind, words):
     with pytest.raises(kind, match=f"^{words}"):
         network(cls, output, loss)

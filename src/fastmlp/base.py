@@ -274,12 +274,13 @@ class MLP(ABC):
             When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
             was before the call.
         RuntimeError
-            When the parameters are read-only, as within `on_progress` of the same network.
+            When the parameters are read-only, as within `on_progress` or the Python loss of the
+            same network.
         KeyboardInterrupt
             On Ctrl-C; what has been learned stays, and `history` holds the finished epochs.
         """
         if not all(buffer.flags.writeable for buffer in self._buffers()):
-            raise RuntimeError("the parameters are read-only, as within on_progress")
+            raise RuntimeError("the parameters are read-only, as within on_progress or a loss")
         samples = self._check_data(X, y, sample_weight)
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
@@ -515,7 +516,7 @@ class MLP(ABC):
             targets = targets.copy()
         given = checks.check_sample_weight(sample_weight, len(features), weight_name)
         if not isinstance(self.loss, losses.Loss):
-            python_loss = losses.PythonLoss(self.loss, targets, given)
+            python_loss = losses.PythonLoss(self.loss, targets, given, self._read_only)
             return Samples(features, targets, given, given, python_loss)
         weights = self.loss.sample_weights(targets, given, self.n_outputs)
         if weights is not None and not weights.any():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,33 @@ def function_name(function: object) -> str:
 class PythonLoss:
     """A user's loss function over some samples, as the training of a batch calls it.
 
+    Parameters
+    ----------
+    function
+        What computes the loss.
+    targets, weights
+        Of all samples, as `fastmlp.base.Samples` holds them.
+    read_only
+        Makes a context in which the network's parameters cannot be changed.
+
     Attributes
     ----------
     failure
         What the function, or the check of what it returned, has raised.
     """
 
-    def __init__(self, function: LossFunction, targets: Array, weights: Array | None) -> None:
+    def __init__(
+        self,
+        function: LossFunction,
+        targets: Array,
+        weights: Array | None,
+        read_only: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self.failure: Exception | None = None
         self._function = function
         self._targets = targets
         self._weights = weights
+        self._read_only = read_only
 
     def __call__(self, predictions: Array, rows: Array | slice, gradient: Array) -> float:
         """Fill in the gradient of a batch and return its mean loss.
@@ -57,7 +74,8 @@ class PythonLoss:
             arguments = np.array(predictions), np.array(self._targets[rows])
             keywords = {} if weights is None else {"sample_weight": np.array(weights)}
             try:
-                result = self._function(*arguments, **keywords)
+                with self._read_only():
+                    result = self._function(*arguments, **keywords)
             except TypeError as error:
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise  # from within the function
@@ -104,7 +122,10 @@ class PythonLoss:
 
 def _number(value: object, what: str) -> float:
     """Return a real number, or a NumPy scalar or array of no dimensions, as a `float`."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} is no number: {error}") from error
     if array.ndim != 0:
         raise ValueError(f"{what} must be one number, its shape is {array.shape}")
     if array.dtype.kind not in "biuf":

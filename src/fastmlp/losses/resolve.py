@@ -90,6 +90,11 @@ def get(loss: str | AnyLoss | None, output_activation: str) -> AnyLoss:
     if isinstance(loss, type):
         raise TypeError(f"loss is the class {loss.__name__}: pass an object of it")
     if isinstance(loss, Loss):
+        if not isinstance(loss, tuple(CLASSES.values())):
+            raise TypeError(
+                f"loss is a {type(loss).__name__}, which the engine does not know: "
+                f"pass a loss of your own as a function"
+            )
         loss.check_output(output_activation)
         return loss
     if not callable(loss):
