@@ -343,6 +343,27 @@ def test_poisson_overflows_where_the_rate_does(module, dtype):
     assert gradient[0, 0] == np.inf
 
 
+@BACKENDS
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "softmax_focal"])
+def test_a_class_without_probability_costs_infinitely_much(module, name, dtype, isa):
+    loss = getattr(module, name)
+    for k in (2, 15, 16, 33):
+        z = np.zeros((1, k), dtype)
+        z[0, 1] = -np.inf
+        there, other = np.eye(k, dtype=dtype)[[1, 0]]
+        with np.errstate(invalid="ignore"):
+            for targets in (np.array([1]), there[np.newaxis], (there + other)[np.newaxis] / 2):
+                assert loss(z, targets)[0] == np.inf
+        for targets in (np.array([0]), other[np.newaxis]):
+            value, gradient = loss(z, targets)
+            assert np.isfinite(value)
+            assert np.isfinite(gradient).all()
+    if name == "softmax_focal":
+        z = np.array([[0, -2e35, 1e30]], dtype)
+        for targets in (np.array([1]), np.array([[0, 1, 0]], dtype)):
+            assert loss(z, targets)[0] == pytest.approx(2e35, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("place", [0, 15, 16, 36])
 def test_nan_reaches_the_loss(name, place, dtype, isa):

@@ -170,7 +170,9 @@ static double focal_of_values(const fm_loss *loss, size_t n, const real *z, cons
         const vec target = load_row(t, n, i, 0) * (one - load_one_hot(top, i));
         const vec weight = target * (a ? load_row(a, n, i, 0) : one);
         const vec p = vec_min(half, load_row(dz, n, i, 0) * inverse), rest = one - p;
-        const vec minus_log = vec_min(huge, log_sum - (load_row(z, n, i, largest) - offset));
+        const vec log = log_sum - (load_row(z, n, i, largest) - offset);
+        /* A class of no weight adds nothing, even where its logit is minus infinity. */
+        const vec minus_log = vec_if_less(zero, vec_abs(weight), log, vec_min(huge, log));
         const vec power = weight * (whole ? vec_whole_power(rest, (unsigned)c)
                                           : vec_exp(zero - gamma * vec_minus_log1m_half(p)));
         const vec slope = power * (one + gamma * p * minus_log / rest);

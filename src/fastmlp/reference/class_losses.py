@@ -119,8 +119,8 @@ def softmax_focal(
     p, others, log = softmax_parts(z)
     power = others**loss.gamma
     # (1 - p)^(gamma - 1) log p would be infinity times 0 where p is 1 and gamma below 1, whereas
-    # -log p / (1 - p) tends to 1 there.
-    ratio = np.divide(log, others, where=others > 0, out=np.ones_like(z))
+    # -log p / (1 - p) tends to 1 there. A class of weight 0 adds nothing, as in cross-entropy.
+    ratio = np.divide(log, others, where=(others > 0) & (t != 0), out=np.ones_like(z))
     losses = np.zeros_like(z)
     np.multiply(t * power, log, where=t != 0, out=losses)
     q = np.zeros_like(z)
