@@ -412,6 +412,29 @@ def test_equal_weights_are_none(module, name, dtype):
 
 
 @BACKENDS
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("scale", [1e-300, 1e-42, 1e42, 1e300])
+def test_weights_of_any_size(module, name, scale, dtype):
+    """The logits' dtype need not hold them; only against a smoothing does their size count."""
+    weights = np.array([2, 0, 1, 3, 1, 0, 1])
+    eps = float(np.finfo(dtype).eps)
+    for z, targets, keywords in settings_of(name, 7, 5, dtype):
+        small = dict(keywords)
+        if keywords.get("per") == "batch" and scale > 1:
+            small["smoothing"] = 0
+        elif keywords.get("per") == "batch" and keywords["smoothing"]:
+            continue
+        loss, gradient = getattr(module, name)(z, targets, weights, **small)
+        scaled, other = getattr(module, name)(z, targets, scale * weights, **keywords)
+        assert scaled == pytest.approx(loss, rel=16 * eps)
+        np.testing.assert_allclose(other, gradient, rtol=0, atol=16 * eps * (1 + abs(loss)))
+    if "dice" in name:  # a smoothing against which they are nothing
+        loss, gradient = getattr(module, name)(z, targets, 1e-300 * weights, smoothing=1e20)
+        assert loss == pytest.approx(0, abs=1e-15)
+        np.testing.assert_allclose(gradient, 0, atol=1e-15)
+
+
+@BACKENDS
 def test_class_weights_are_weights_of_samples(module, dtype):
     rng = np.random.default_rng(8)
     z = rng.normal(size=(33, 4)).astype(dtype)

@@ -24,6 +24,7 @@ static int loss_of_batch(const fm_step *step, fm_batch batch, const fm_matrix *o
         dice.targets = step->y;
         dice.order = step->order;
         dice.first = batch.first;
+        dice.unit = fm_dice_unit(step->loss, step->y, batch.weight);
         dice.predictions = *outputs;
         dice.gradient = *deltas;
         fm_dice_outputs(&dice, rows);

@@ -1,4 +1,5 @@
 /* Soft dice over a batch, in phases that threads can share. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,18 @@ static const void *targets_of(const fm_dice *d, size_t sample, size_t first, siz
 
 static double weight_of(const fm_dice *d, size_t sample)
 {
-    return d->targets->weights ? d->targets->weights[sample] : 1;
+    return d->targets->weights ? d->unit * d->targets->weights[sample] : 1;
+}
+
+double fm_dice_unit(const fm_loss *loss, const fm_targets *targets, double weight)
+{
+    int exponent = 0;
+    if (!targets->weights || !(weight > 0)) {
+        return 1;
+    }
+    (void)frexp(fmax(weight, loss->parameter), &exponent);
+    /* Twice the range would be infinite. */
+    return ldexp(1, exponent < -1000 ? 1000 : -exponent);
 }
 
 void fm_dice_outputs(const fm_dice *d, fm_range rows)
@@ -50,7 +62,7 @@ void fm_dice_sums(const fm_dice *d, fm_range columns)
         kernels->dice_sums(n, fm_at(fm_row(&d->gradient, i, item), first, item), t, label,
                            weight_of(d, sample), both, all);
     }
-    kernels->dice_slopes(n, d->loss->parameter, 1 / (double)d->gradient.cols, both, all,
+    kernels->dice_slopes(n, d->unit * d->loss->parameter, 1 / (double)d->gradient.cols, both, all,
                          fm_at(d->constant, first, item), fm_at(d->by_target, first, item));
 }
 
@@ -103,6 +115,7 @@ fm_status fm_dice_in_parallel(fm_dice *d, int threads, double weight, double *me
     if (!memory) {
         return FM_ERROR_MEMORY;
     }
+    d->unit = fm_dice_unit(d->loss, d->targets, weight);
     d->both = memory;
     d->all = memory + n;
     d->constant = memory + 2 * n;

@@ -129,9 +129,14 @@ typedef struct {
     const size_t *order; /* of the samples; NULL: as they stand */
     size_t first;        /* row 0's place in it */
     fm_matrix predictions, gradient;
+    double unit;                /* factor of the weights and the smoothing; fm_dice_unit() */
     double *both, *all;         /* per output; see kernels.h */
     void *constant, *by_target; /* per output, of the dtype */
 } fm_dice;
+
+/* A power of 2 that brings the larger of the samples' weight and the smoothing, and with it the
+ * gradient's factors, to about 1, where float32 holds them: dice is a ratio, and it cancels. */
+double fm_dice_unit(const fm_loss *loss, const fm_targets *targets, double weight);
 
 /* The phases: outputs of rows, in place of their gradient; sums of columns over all rows; the loss
  * of the batch, of that weight, and the gradient of rows. All rows must have been through a phase

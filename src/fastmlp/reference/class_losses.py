@@ -295,6 +295,10 @@ def _dice(loss: Dice, y: Array, t: Array, weights: Array | None) -> tuple[float,
     w = np.ones((n, 1)) if weights is None else weights.reshape(n, 1)
     if not w.any():
         return 0.0, np.zeros_like(y)
+    if weights is not None:
+        # A power of 2, which cancels, so that no sum or quotient leaves float64.
+        unit = np.ldexp(1.0, -max(int(np.frexp(max(w.sum(), e))[1]), -1000))
+        w, e = unit * w, unit * e
     both = (w * (y + t)).sum(axis=0) + e
     divisor = np.where(both == 0, 1, both)
     losses = np.where(both == 0, 1, (w * apart).sum(axis=0) / divisor)
