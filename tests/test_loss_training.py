@@ -237,6 +237,9 @@ def test_weighted_scores_are_those_of_scikit_learn(cls):
         weights = some_weights(np.random.default_rng(4), N)
         net = network(cls, output)
         score = metrics.accuracy_score if output in ("softmax", "sigmoid") else metrics.r2_score
+        if output == "identity":  # constant, but for samples that do not count
+            y[weights > 0, 1] = 2
+            y[:, 2] = 3
         expected = score(y, net.predict(X), sample_weight=weights)
         assert net.score(X, y, weights) == pytest.approx(expected)
 
@@ -319,10 +322,12 @@ def test_what_a_python_loss_is_given(cls, dtype):
     calls = []
 
     def loss(predictions, targets, **keywords):
-        calls.append((predictions.copy(), targets.copy(), keywords))
+        calls.append((predictions.copy(), targets.copy(), copy.deepcopy(keywords)))
         result = reference_ops.softmax_cross_entropy(predictions, targets, **keywords)
         # Its own copies, for what it likes.
         predictions[...], targets[...] = np.nan, -1
+        for weight in keywords.values():
+            weight[...] = np.nan
         return result
 
     for y in all_targets:
@@ -338,6 +343,7 @@ def test_what_a_python_loss_is_given(cls, dtype):
         weights = some_weights(np.random.default_rng(1), N)
         net.loss_and_gradients(X, y, weights)
         np.testing.assert_array_equal(calls[0][2]["sample_weight"], weights)
+        np.testing.assert_array_equal(weights, some_weights(np.random.default_rng(1), N))
         calls.clear()
     # What goes into the softmax, and what comes out of tanh.
     net = network(cls, "softmax", loss, dtype)
@@ -664,6 +670,9 @@ def test_bad_targets(cls):
     everything_zero = network(cls, "softmax", losses.CrossEntropy(class_weight={1: 0}))
     with pytest.raises(ValueError, match="sample_weight times class_weight is 0"):
         everything_zero.fit(X, np.ones(N, int))
+    too_large = network(cls, "softmax", losses.CrossEntropy(class_weight=[1e308] * OUTPUTS))
+    with pytest.raises(ValueError, match="class_weight makes weights with a sum beyond float64"):
+        too_large.fit(X, np.ones(N, int))
 
 
 @every_loss
@@ -704,3 +713,5 @@ def test_files_name_a_python_loss(tmp_path):
     assert fm.load(path, loss="focal").loss == losses.Focal()
     with pytest.raises(ValueError, match=r"^loss huber needs"):
         fm.load(path, loss="huber")
+    with pytest.raises(ValueError, match=r"^alpha holds 2 values"):
+        fm.load(path, loss=losses.Focal(2, [1, 1]))
