@@ -493,7 +493,7 @@ def test_the_first_calls_import_nothing(run_python):
 def test_import_loads_no_submodule_that_is_not_needed(run_python):
     program = "import sys, fastmlp; print(*[m for m in sys.modules if m.startswith('fastmlp.')])"
     loaded = set(run_python(program).split())
-    for name in ("data", "plot", "metrics", "cli", "io", "reference", "sklearn"):
+    for name in ("data", "plot", "metrics", "cli", "io", "convert", "reference", "sklearn"):
         assert not {module for module in loaded if module.startswith(f"fastmlp.{name}")}
 
 

@@ -34,6 +34,7 @@ from .mlp import MLP
 
 if TYPE_CHECKING:
     from . import data, metrics, plot, reference, study
+    from .convert import from_sklearn
 
     __version__: str
 
@@ -47,6 +48,7 @@ __all__ = [
     "available_isas",
     "config",
     "data",
+    "from_sklearn",
     "get_isa",
     "get_num_threads",
     "load",
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 _LAZY_MODULES = ("data", "metrics", "plot", "reference", "study")
+_CONVERSIONS = ("from_sklearn",)
 
 set_isa_from_environment()
 
@@ -88,6 +91,8 @@ if not TYPE_CHECKING:
         # What not every program needs is imported when it is first asked for.
         if name in _LAZY_MODULES:
             return import_module(f".{name}", __name__)
+        if name in _CONVERSIONS:
+            return getattr(import_module(".convert", __name__), name)
         if name == "__version__":
             from importlib.metadata import version
 

@@ -205,6 +205,14 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     return result
 
 
+def check_parameters(weights: Iterable[Array], biases: Iterable[Array]) -> None:
+    """Raise ValueError naming the first layer that holds a value that is not finite."""
+    for kind, arrays in (("weights", weights), ("biases", biases)):
+        for layer, array in enumerate(arrays):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{kind}[{layer}] holds values that are not finite")
+
+
 # Data ---------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,10 @@ be written in an order that changes from run to run.
 import json
 import os
 import stat
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import checks, losses
 from ..initializers import check_init
@@ -22,8 +20,6 @@ from .atomic import replace_file
 
 if TYPE_CHECKING:
     from ..mlp import MLP
-
-Array = npt.NDArray[Any]
 
 FORMAT = 1
 """Version of the layout of the file."""
@@ -54,14 +50,6 @@ def _safetensors() -> Any:
     return safetensors
 
 
-def _check_finite(weights: Iterable[Array], biases: Iterable[Array]) -> None:
-    """Raise ValueError naming the first layer that holds a value that is not finite."""
-    for kind, arrays in (("weights", weights), ("biases", biases)):
-        for layer, array in enumerate(arrays):
-            if not np.isfinite(array).all():
-                raise ValueError(f"{kind}[{layer}] holds values that are not finite")
-
-
 def save_model(net: "MLP", path: checks.FilePath) -> None:
     """Write a network to a safetensors file, replacing an earlier one as a whole.
 
@@ -69,7 +57,7 @@ def save_model(net: "MLP", path: checks.FilePath) -> None:
     a bias is not finite: `load_model` would refuse the file.
     """
     path = checks.check_path(path)
-    _check_finite(net.weights, net.biases)
+    checks.check_parameters(net.weights, net.biases)
     tensors = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"{layer}.weight"] = np.ascontiguousarray(weight)
@@ -115,7 +103,7 @@ def load_model(path: checks.FilePath, loss: str | losses.AnyLoss | None = None) 
             layers = range(len(attributes["activations"]))
             weights = [file.get_tensor(f"{layer}.weight") for layer in layers]
             biases = [file.get_tensor(f"{layer}.bias") for layer in layers]
-        _check_finite(weights, biases)
+        checks.check_parameters(weights, biases)
     except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a usable fastmlp model: {error}") from error
     if loss is not None:

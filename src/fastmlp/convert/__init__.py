@@ -1,0 +1,5 @@
+"""Networks from other libraries, and for them. Each is imported when it is first needed."""
+
+from .scikit_learn import from_sklearn
+
+__all__ = ["from_sklearn"]
