@@ -232,7 +232,7 @@ DIRECTION = [
     {"base", "ops", "reference.ops", "machine"},
     {"mlp", "reference.mlp", "reference", "metrics"},
     {"io", "io.atomic", "io.model_file"},
-    {"convert", "convert.common", "convert.scikit_learn"},
+    {"convert", "convert.common", "convert.onnx_model", "convert.scikit_learn"},
 ]
 
 

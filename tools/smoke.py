@@ -7,7 +7,7 @@ import numpy as np
 
 import fastmlp as fm
 
-OPTIONAL = ("matplotlib", "pooch", "rich", "safetensors", "scipy", "sklearn", "typer")
+OPTIONAL = ("matplotlib", "onnx", "pooch", "rich", "safetensors", "scipy", "sklearn", "typer")
 
 loaded = [name for name in OPTIONAL if name in sys.modules]
 assert not loaded, f"importing fastmlp imported {loaded}"

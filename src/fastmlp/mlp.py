@@ -177,3 +177,40 @@ class MLP(base.MLP):
         from .io import save_model
 
         save_model(self, path)
+
+    def to_onnx(self, path: checks.FilePath | None = None) -> Any:
+        """Return the network as an ONNX model, or write it to a file.
+
+        The model takes "input", (batch, n_inputs), and returns "output", (batch, n_outputs), for
+        any number of rows, both in the network's dtype: what `predict_proba` returns, or `predict`
+        for regression. Values are taken as they are. A network trained on uint8 is given its values
+        divided by 255, and the model's description of "input" says so.
+
+        It holds matrix products (Gemm) and activations of opset 13, which ONNX Runtime and others
+        have long read. Needs the library `onnx`.
+
+        Parameters
+        ----------
+        path
+            File to write, replaced as a whole; None to return the model.
+
+        Returns
+        -------
+        onnx.ModelProto or None
+
+        Raises
+        ------
+        ValueError
+            When a weight or a bias is not finite, or all together take more than the 2 GiB that
+            ONNX allows; an earlier file is then untouched.
+        OSError
+            When there can be no file of this name.
+        ModuleNotFoundError
+            Without onnx.
+        """
+        from .convert.onnx_model import onnx_model, write_onnx
+
+        if path is None:
+            return onnx_model(self)
+        write_onnx(self, path)
+        return None
