@@ -232,7 +232,13 @@ DIRECTION = [
     {"base", "ops", "reference.ops", "machine"},
     {"mlp", "reference.mlp", "reference", "metrics"},
     {"io", "io.atomic", "io.model_file"},
-    {"convert", "convert.common", "convert.onnx_model", "convert.scikit_learn"},
+    {
+        "convert",
+        "convert.common",
+        "convert.onnx_model",
+        "convert.pytorch",
+        "convert.scikit_learn",
+    },
 ]
 
 

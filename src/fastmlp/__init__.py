@@ -34,7 +34,7 @@ from .mlp import MLP
 
 if TYPE_CHECKING:
     from . import data, metrics, plot, reference, study
-    from .convert import from_sklearn
+    from .convert import from_sklearn, from_torch
 
     __version__: str
 
@@ -49,6 +49,7 @@ __all__ = [
     "config",
     "data",
     "from_sklearn",
+    "from_torch",
     "get_isa",
     "get_num_threads",
     "load",
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 _LAZY_MODULES = ("data", "metrics", "plot", "reference", "study")
-_CONVERSIONS = ("from_sklearn",)
+_CONVERSIONS = ("from_sklearn", "from_torch")
 
 set_isa_from_environment()
 

@@ -214,3 +214,32 @@ class MLP(base.MLP):
             return onnx_model(self)
         write_onnx(self, path)
         return None
+
+    def to_torch(self, logits: bool = False) -> Any:
+        """Return the network as layers of PyTorch.
+
+        The module holds copies of the parameters in the network's dtype, on the CPU, ready to be
+        trained. It maps (n, n_inputs) to (n, n_outputs). Values are taken as they are: one of a
+        network trained on uint8 is given its values divided by 255.
+
+        Parameters
+        ----------
+        logits
+            Whether to leave out a softmax, sigmoid or exp at the end, as CrossEntropyLoss,
+            BCEWithLogitsLoss and PoissonNLLLoss expect.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            Of Linear, ReLU, Sigmoid, Tanh and Softmax.
+
+        Raises
+        ------
+        ValueError
+            For an exp output that is not left out: PyTorch has no such layer.
+        ModuleNotFoundError
+            Without PyTorch.
+        """
+        from .convert.pytorch import to_torch
+
+        return to_torch(self, logits)
