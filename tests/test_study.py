@@ -15,6 +15,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 import fastmlp as fm
+from fastmlp.machine import one_thread
 from fastmlp.study import Settings, SettingsError
 from fastmlp.study.results import MEASURES, measure
 from fastmlp.study.settings import Job
@@ -297,6 +298,39 @@ def test_an_interruption_changes_nothing(small, tmp_path):
     assert timeless(results) == timeless(small[0])
     assert runs.read_bytes().startswith(kept)
     assert runs.read_bytes().count(b"\n") == SMALL.n_jobs()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_number_of_threads_is_what_was_asked_for(tmp_path, fails):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+
+    def progress(finished, total):
+        if fails:
+            raise KeyboardInterrupt
+
+    fm.set_num_threads(None)
+    before = fm.get_num_threads()
+    if before == 1:
+        pytest.skip("a limit of 1 does not show on one thread")
+    settings = Settings(seeds=1, epochs=1, lrs=(0.1,), gammas=(2,), shares=(0.1,))
+    with limits(1, user_api="openmp"):
+        try:
+            fm.study.run(settings, tmp_path, progress=progress)
+        except KeyboardInterrupt:
+            assert fails
+    assert fm.get_num_threads() == before
+
+
+def test_the_last_study_gives_the_threads_back():
+    fm.set_num_threads(3)
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert fm.get_num_threads() == 1
+    second.__exit__(None, None, None)
+    assert fm.get_num_threads() == 3
+    fm.set_num_threads(None)
 
 
 def test_a_finished_study_is_not_run_again(small, monkeypatch):

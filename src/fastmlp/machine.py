@@ -2,12 +2,23 @@
 
 import os
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from . import _core
 from .checks import check_positive_int
+
+_lock = threading.Lock()
+_requested = 0
+"""What `set_num_threads` was last told; 0 is OpenMP's own number."""
+_inside = 0
+"""How often `one_thread` has been entered and not yet left."""
+_outside = 0
+"""What `_requested` was before that."""
 
 
 def available_isas() -> tuple[str, ...]:
@@ -58,7 +69,35 @@ def set_num_threads(n: int | None) -> None:
     does not lower n = 2. More than 16 threads a core are never used. The number of threads never
     changes a result.
     """
-    _core.set_num_threads(0 if n is None else min(check_positive_int(n, "n"), 2**30))
+    global _requested
+    number = 0 if n is None else min(check_positive_int(n, "n"), 2**30)
+    with _lock:
+        _requested = number
+        _core.set_num_threads(number)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep every call on one thread, and go back to what was asked for before.
+
+    That is not `get_num_threads`, which tells what a limit leaves of it for the moment. Where
+    several threads are in here, the last one to leave goes back.
+    """
+    global _inside, _requested, _outside
+    with _lock:
+        if not _inside:
+            _outside = _requested
+        _inside += 1
+        _requested = 1
+        _core.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _requested = _outside
+                _core.set_num_threads(_outside)
 
 
 def config() -> dict[str, Any]:

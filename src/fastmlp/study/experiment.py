@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from .. import data
 from ..callbacks import Callback, Progress
 from ..checks import check_positive_int
-from ..machine import get_num_threads, set_num_threads
+from ..machine import get_num_threads, one_thread
 from ..metrics import scikit_learn
 from ..mlp import MLP
 from .results import Results, choose_lrs
@@ -105,8 +105,11 @@ def run(
             callbacks=[cancel],
         )
 
-    before = get_num_threads()
-    with Store(folder, settings) as store, ThreadPoolExecutor(workers) as pool:
+    with (
+        Store(folder, settings) as store,
+        one_thread(),
+        ThreadPoolExecutor(workers) as pool,
+    ):
         total = settings.n_jobs()
 
         def finish(jobs: Iterable[Job]) -> None:
@@ -121,7 +124,6 @@ def run(
         try:
             if progress is not None:
                 progress(len(store.records), total)
-            set_num_threads(1)
             finish(settings.search_jobs())
             rates = choose_lrs(settings, store.records)
             finish(
@@ -133,6 +135,4 @@ def run(
             cancel.event.set()
             pool.shutdown(cancel_futures=True)
             raise
-        finally:
-            set_num_threads(before)
         return Results(settings, list(store.records.values()))
