@@ -22,7 +22,13 @@ from fastmlp.study.settings import Job
 from fastmlp.study.store import Store
 from fastmlp.study.task import make_task, thinned_counts
 from fastmlp.study.task import test_weights as weights_of
-from fastmlp.study.trial import RECALL_GRID, best_threshold, curve_on_grid, run_trial
+from fastmlp.study.trial import (
+    RECALL_GRID,
+    at_threshold,
+    best_threshold,
+    curve_on_grid,
+    run_trial,
+)
 
 SMALL = Settings(seeds=3, epochs=2, lrs=(0.1, 0.3), gammas=(2,))
 FILES = {"study.json", "runs.jsonl", "runs.csv", "summary.csv", "results.json"}
@@ -180,6 +186,15 @@ def test_the_best_threshold_by_hand():
     # From 0.2 up F1 is 4/5, from 0.7 up it is 1.
     assert best_threshold(np.array([0, 0, 1, 1]), scores[[0, 3, 4, 5]]) == pytest.approx(0.55)
     assert best_threshold(np.array([0, 1]), np.array([1.0, 1.0])) == 1.0
+
+
+def test_a_threshold_between_neighbours_in_float32(digits):
+    low, high = np.float32(1 - 2.0**-23), np.float32(1 - 2.0**-24)
+    task = make_task(digits, 8, 0.1, seed=0)
+    scores = np.where(task.y_test > 0, high, low)
+    threshold = best_threshold(task.y_test, scores)
+    assert float(low) < threshold < float(high)
+    assert at_threshold(task, scores, threshold)["precision"] == 1
 
 
 def test_the_best_threshold_is_the_best():

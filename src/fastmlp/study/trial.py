@@ -52,7 +52,8 @@ def curve_on_grid(
 
 def at_threshold(task: Task, scores: NDArray[Any], threshold: float) -> dict[str, float]:
     """Return precision, recall and F1 on the test rows, with their weights."""
-    found = scores >= threshold
+    # NumPy would round the threshold to the float32 of the scores, maybe to one that is below it.
+    found = np.asarray(scores, dtype=np.float64) >= threshold
     return {
         name: metric(task.y_test, found, sample_weight=task.test_weight)
         for name, metric in (("precision", precision), ("recall", recall), ("f1", f1))
