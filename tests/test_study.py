@@ -142,7 +142,11 @@ def test_a_digit_that_is_not_there(digits):
         ({"epochs": 0}, "epochs: 0 is not"),
         ({"batch_size": 1.5}, "batch_size: 1.5 is not"),
         ({"hidden": (0,)}, "hidden: widths"),
+        ({"hidden": 5}, "hidden: a sequence of widths is needed"),
+        ({"hidden": np.array([4.0, 5.0])}, "hidden: widths"),
         ({"lrs": (0.0,)}, "lrs: 0 is not a positive number"),
+        ({"lrs": (10**400,)}, "lrs: a sequence of numbers is needed"),
+        ({"gammas": (1e39,)}, "gammas: 1e+39 is not a positive number of at most 3.40282e+38"),
     ],
 )
 def test_settings_that_cannot_be_used(wrong, message):
@@ -150,6 +154,14 @@ def test_settings_that_cannot_be_used(wrong, message):
         Settings(**wrong)
     assert isinstance(caught.value, ValueError)
     assert caught.value.name == next(iter(wrong))
+
+
+def test_settings_from_numpy():
+    given = Settings(
+        digit=np.uint8(3), seeds=np.int64(2), hidden=np.array([4, 5]), lrs=np.array([0.1])
+    )
+    assert given == Settings(digit=3, seeds=2, hidden=(4, 5), lrs=(0.1,))
+    assert json.loads(json.dumps(given.to_dict())) == given.to_dict()
 
 
 def test_the_order_of_lists_is_no_setting():

@@ -3,13 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..data import NAMES
 from .contenders import Contender, contenders
 
 SEARCH_SEEDS = 2
 """With so many seeds every learning rate is tried; the others use the best."""
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""Networks are float32, and so is their gamma."""
 
 _LEARNING_RATES = (0.0025, 0.01, 0.04, 0.16, 0.64, 2.56, 10.24)
 
@@ -82,10 +88,12 @@ class Settings:
         for name in ("seeds", "epochs", "batch_size"):
             if not (_is_whole(getattr(self, name)) and getattr(self, name) >= 1):
                 raise SettingsError(name, f"{getattr(self, name)} is not a number of 1 or more")
-        for name, most in (("shares", 0.5), ("gammas", math.inf), ("lrs", math.inf)):
+        for name in ("digit", "seeds", "epochs", "batch_size"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+        for name, most in (("shares", 0.5), ("gammas", _FLOAT32_MAX), ("lrs", math.inf)):
             try:
                 values = tuple(float(value) for value in getattr(self, name))
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 raise SettingsError(name, "a sequence of numbers is needed") from None
             for value in values:
                 if not (math.isfinite(value) and 0 < value <= most):
@@ -94,10 +102,14 @@ class Settings:
             if not values or len({f"{value:g}" for value in values}) < len(values):
                 raise SettingsError(name, "one or more different numbers are needed")
             object.__setattr__(self, name, tuple(sorted(values, reverse=name == "shares")))
-        widths = tuple(self.hidden or ())
+        assert self.hidden is not None
+        try:
+            widths = tuple(self.hidden)
+        except TypeError:
+            raise SettingsError("hidden", "a sequence of widths is needed") from None
         if not all(_is_whole(width) and width >= 1 for width in widths):
             raise SettingsError("hidden", "widths of 1 or more are needed")
-        object.__setattr__(self, "hidden", widths)
+        object.__setattr__(self, "hidden", tuple(int(width) for width in widths))
 
     @property
     def contenders(self) -> list[Contender]:
@@ -133,4 +145,4 @@ class Settings:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
