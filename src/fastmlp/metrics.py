@@ -260,6 +260,11 @@ def average_precision(
     sample_weight
         Weights of the rows, shape (n,); 1 each by default.
 
+    Returns
+    -------
+    float
+        0, with a UserWarning, where no row is positive.
+
     Raises
     ------
     ValueError
