@@ -1,8 +1,10 @@
 """The study of losses: its data, its runs, what it keeps, and the command."""
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -403,15 +405,74 @@ def test_a_broken_line_is_named(tmp_path):
         fm.study.run(SMALL, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "hinge"},
+        {"seed": 7},
+        {"lr": 5.0},
+        {"average_precision": "0.5"},
+        {"at_half": {}},
+        {"curve": [1.0]},
+        {"diverged": None},
+    ],
+)
+def test_a_run_that_lacks_something_is_named(small, tmp_path, change):
+    lines = (small[1] / "runs.jsonl").read_bytes().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), **change}).encode()
+    (tmp_path / "study.json").write_bytes((small[1] / "study.json").read_bytes())
+    (tmp_path / "runs.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for work in (fm.study.read, lambda folder: fm.study.run(SMALL, folder)):
+        with pytest.raises(ValueError, match=r"runs.jsonl, line 2: this is no run of a study"):
+            work(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"depth": 3}, {"hidden": 3}])
+def test_damaged_settings_are_named(small, tmp_path, change):
+    settings = {**SMALL.to_dict(), **change}
+    (tmp_path / "study.json").write_text(json.dumps({"settings": settings}))
+    (tmp_path / "runs.jsonl").write_bytes((small[1] / "runs.jsonl").read_bytes())
+    with pytest.raises(ValueError, match=r"hidden|study.json: there are no settings"):
+        fm.study.read(tmp_path)
+
+
+def test_a_disk_that_takes_a_part(tmp_path):
+    class Full:
+        def __init__(self, file, room):
+            self.file, self.room = file, room
+
+        def write(self, content):
+            if not self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            taken = min(self.room, len(content), 5)
+            self.room -= taken
+            return self.file.write(content[:taken])
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    job = Job(0.1, "dice-batch", 0, 0.1)
+    with Store(tmp_path, SMALL) as store:
+        store._file = Full(store._file, 1000)
+        store.add(job, {"diverged": True, "seconds": 1.0})
+        store._file.room = 20
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            store.add(job._replace(seed=1), {"diverged": True, "seconds": 1.0})
+        assert caught.value.filename == str(tmp_path / "runs.jsonl")
+    with Store(tmp_path, SMALL) as store:
+        assert set(store.records) == {job}
+
+
 def test_two_processes_do_not_share_a_folder(tmp_path):
     with Store(tmp_path, SMALL), pytest.raises(BlockingIOError, match="another process"):
         fm.study.run(SMALL, tmp_path)
 
 
-def test_what_is_undefined_is_kept_as_such(tmp_path):
+def test_what_is_undefined_is_kept_as_such(small, tmp_path):
     job = Job(0.1, "cross-entropy", 0, 0.1)
+    record = next(r for r in small[0].records if tuple(r[n] for n in Job._fields) == job)
     with Store(tmp_path, SMALL) as store:
-        store.add(job, {"at_half": {"precision": float("nan")}})
+        store.add(job, {**record, "at_half": {**record["at_half"], "precision": float("nan")}})
     with Store(tmp_path, SMALL) as store:
         assert np.isnan(measure(store.records[job], "precision_at_half"))
 

@@ -212,10 +212,14 @@ def read(folder: str | os.PathLike[str]) -> Results:
     Raises FileNotFoundError when there is none, and ValueError when it is not finished or damaged.
     """
     place = Path(folder)
-    settings = Settings(**read_settings(place / SETTINGS))
+    try:
+        settings = Settings(**read_settings(place / SETTINGS))
+    except TypeError:
+        raise ValueError(f"{place / SETTINGS}: there are no settings of a study in it") from None
     content = (place / RUNS).read_bytes()
-    records = parse_runs(content[: content.rfind(b"\n") + 1], place / RUNS)
-    if len(records) < settings.n_jobs():
+    records = parse_runs(content[: content.rfind(b"\n") + 1], place / RUNS, settings)
+    searched = all(job in records for job in settings.search_jobs())
+    if not searched or len(records) < settings.n_jobs():
         raise ValueError(
             f"{place}: the study is not finished, {len(records)} of {settings.n_jobs()} runs are"
         )

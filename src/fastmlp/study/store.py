@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ..io.atomic import replace_file
 from .settings import Job, Settings, SettingsError
-from .trial import Record, without_nan
+from .trial import Record, is_complete, without_nan
 
 SETTINGS, RUNS = "study.json", "runs.jsonl"
 
@@ -64,8 +64,14 @@ class Store:
     def add(self, job: Job, record: Record) -> None:
         """Write a finished run to the disk."""
         entry = {**job._asdict(), **without_nan(record)}
-        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
-        os.fsync(self._file.fileno())
+        content = memoryview(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        try:
+            # An almost full disk takes a part, and refuses the next.
+            while content:
+                content = content[self._file.write(content) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.folder / RUNS)) from None
         self.records[job] = entry
 
     def _agree(self) -> None:
@@ -92,18 +98,23 @@ class Store:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             self._file.truncate(whole)
-        return parse_runs(content[:whole], self.folder / RUNS)
+        return parse_runs(content[:whole], self.folder / RUNS, self._settings)
 
 
-def parse_runs(content: bytes, path: Path) -> dict[Job, Record]:
-    """Read the lines of finished runs; ValueError naming the path and line of a broken one."""
+def parse_runs(content: bytes, path: Path, settings: Settings) -> dict[Job, Record]:
+    """Read the lines of finished runs; ValueError naming path and line of what is none of them."""
+    cells, seeds = set(settings.cells()), range(settings.seeds)
     records = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             record = json.loads(line)
-            records[Job(*(record[name] for name in Job._fields))] = record
+            job = Job(*(record[name] for name in Job._fields))
+            known = (job.share, job.loss) in cells and job.seed in seeds and job.lr in settings.lrs
+            if not (known and is_complete(record)):
+                raise ValueError
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path}, line {number}: this is no run of a study") from None
+        records[job] = record
     return records
 
 
@@ -119,4 +130,6 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(f"{v:g}" for v in value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+    return str(value)

@@ -116,6 +116,39 @@ def run_trial(
     }
 
 
+def is_complete(record: Record) -> bool:
+    """Tell whether a record that was read has all that a run is measured by."""
+    if not (isinstance(record.get("diverged"), bool) and _is_number(record.get("seconds"))):
+        return False
+    if record["diverged"]:
+        return True
+    curve, parts = record.get("curve"), [record.get("at_half"), record.get("at_best")]
+    names = (
+        "validation_average_precision",
+        "threshold",
+        "average_precision",
+        "p_positive",
+        "p_negative",
+    )
+    return (
+        all(_is_number(record.get(name)) for name in names)
+        and all(
+            isinstance(part, dict)
+            and all(_is_number(part[name], True) for name in ("precision", "recall", "f1"))
+            for part in parts
+        )
+        and isinstance(curve, list)
+        and len(curve) == len(RECALL_GRID)
+        and all(_is_number(value) for value in curve)
+    )
+
+
+def _is_number(value: object, or_none: bool = False) -> bool:
+    if value is None:
+        return or_none
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def without_nan(value: Any) -> Any:
     """Replace NaN, for which JSON has no number, by None."""
     if isinstance(value, dict):
