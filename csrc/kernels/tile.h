@@ -30,7 +30,7 @@ enum { PREFETCH = 24 };
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
                             const int partial, size_t columns, const int listed, ptrdiff_t a_row,
-                            ptrdiff_t a_col, ptrdiff_t b_row, const int prefetch)
+                            ptrdiff_t a_col, ptrdiff_t b_row)
 {
     const vec zero = vec_set1(0);
     const vec_mask mask = vec_first(partial ? columns : 0);
@@ -45,9 +45,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
-            if (prefetch) {
-                __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
-            }
+            __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
             row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
         }
         UNROLL
@@ -107,11 +105,11 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
     /* Strides that the compiler knows spare it the address arithmetic, which competes with the
      * multiplications for ports. */
     if (listed) {
-        multiply(t, sum, rows, nv, partial, columns, 1, t->a_row, t->a_col, t->b_row, 1);
+        multiply(t, sum, rows, nv, partial, columns, 1, t->a_row, t->a_col, t->b_row);
     } else if (t->a_row == 1) {
-        multiply(t, sum, rows, nv, partial, columns, 0, 1, t->a_col, t->b_row, 1);
+        multiply(t, sum, rows, nv, partial, columns, 0, 1, t->a_col, t->b_row);
     } else {
-        multiply(t, sum, rows, nv, partial, columns, 0, t->a_row, 1, t->b_row, 1);
+        multiply(t, sum, rows, nv, partial, columns, 0, t->a_row, 1, t->b_row);
     }
 
     real *const c = t->c;

@@ -6,7 +6,7 @@
 /* Rows go in pairs, which share a list. */
 static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
-    uint32_t *index = scratch->index[0];
+    uint32_t *index = scratch->index;
     for (size_t i = 0; i < g->m; i += 2) {
         const char *x = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
         char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);

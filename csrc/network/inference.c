@@ -6,30 +6,32 @@
 /* Rows that pass through the layers together. */
 enum { BLOCK_ROWS = 64 };
 
-/* A thread's own buffers: the converted input and two activations that take turns, and lists of
- * the non-zeros of two rows. */
+/* A thread's own buffers: the converted input and two activations that take turns, and the list
+ * of the non-zeros of two rows. */
 static size_t activation_bytes(const fm_network *network, size_t n_samples)
 {
     return fm_min(BLOCK_ROWS, n_samples) * network->widest * network->itemsize;
 }
 
+/* Whole cache lines of indices, so that all that follows is aligned. */
 static size_t list_length(const fm_network *network)
 {
-    return network->layers[0].in_stride + FM_ALIGNMENT;
+    return fm_round_up(network->layers[0].in_stride + FM_ALIGNMENT,
+                       FM_ALIGNMENT / sizeof(uint32_t));
 }
 
 static size_t block_bytes(const fm_network *network, size_t n_samples)
 {
     return 3 * activation_bytes(network, n_samples) +
-           2 * list_length(network) * (sizeof(uint32_t) + network->itemsize);
+           list_length(network) * (sizeof(uint32_t) + 2 * network->itemsize);
 }
 
 static fm_scratch lists_of(const fm_network *network, size_t n_samples, char *buffers)
 {
     const size_t length = list_length(network);
     char *lists = buffers + 3 * activation_bytes(network, n_samples);
-    char *values = lists + 2 * length * sizeof(uint32_t);
-    return (fm_scratch){.index = {(uint32_t *)lists, (uint32_t *)lists + length},
+    char *values = lists + length * sizeof(uint32_t);
+    return (fm_scratch){.index = (uint32_t *)lists,
                         .value = {values, values + length * network->itemsize}};
 }
 

@@ -50,8 +50,7 @@ fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_samples *x, void
     size_t set = 0, groups_set = 0;
     for (size_t i = 0; i < rows; i++) {
         fm_gather_row(kernels, x, i * (x->rows / rows), row);
-        set += kernels->compress(n, row, row, scratch->index[0], scratch->value[0],
-                                 scratch->value[0]);
+        set += kernels->compress(n, row, row, scratch->index, scratch->value[0], scratch->value[0]);
         if (scratch->marks) {
             memset(scratch->marks, 0, groups * sizeof *scratch->marks);
             kernels->mark(n, row, 0, scratch->marks);

@@ -26,7 +26,7 @@ typedef struct {
     void *sums;  /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
     void *panel; /* fm_panel_elements, for what is packed where weights are large; else NULL */
     /* For products with an input that is mostly zeros, see kernels.h. */
-    uint32_t *index[2];
+    uint32_t *index;
     void *value[2]; /* in_stride + FM_ALIGNMENT elements each, as index */
     uint32_t *marks, *list;
     size_t marks_stride;

@@ -53,8 +53,8 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
     const layer *l = &network->layers[0];
     const size_t room = l->in_stride + FM_ALIGNMENT, words = (batch + 31) / 32;
     fm_scratch s = {0};
+    s.index = x->starts ? NULL : take(c, room, sizeof(uint32_t));
     for (int i = 0; i < 2; i++) {
-        s.index[i] = x->starts ? NULL : take(c, room, sizeof(uint32_t));
         s.value[i] = take(c, room, network->itemsize);
     }
     if (x->starts) {

@@ -9,7 +9,7 @@
 
 #include "ops.h"
 
-/* Panels of b packed at a time, and rows of a: with kc they fill half of a 2 MB second-level
+/* Panels of b packed at a time, and rows of a: with kc they fill two thirds of a 2 MB second-level
  * cache. */
 enum { PANELS = 22, ROW_BLOCK = 192 };
 /* Bytes of b beyond which packing pays even without a transposition, from so many rows on; fewer
