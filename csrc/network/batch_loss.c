@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "step_parts.h"
+#include "subnormals.h"
 
 /* Returns non-zero if the caller's function says to stop. */
 static int loss_of_batch(const fm_step *step, fm_batch batch, const fm_matrix *outputs,
@@ -13,8 +14,10 @@ static int loss_of_batch(const fm_step *step, fm_batch batch, const fm_matrix *o
     if (step->loss->kind == FM_CUSTOM_LOSS) {
         meet(context, part, parts);
         if (part == 0) {
+            const uint64_t before = fm_keep_subnormals();
             stop = step->loss->function(step->loss->context, outputs, step->order + batch.first,
                                         deltas, &mean);
+            fm_restore_subnormals(before);
         }
         meet(context, part, parts);
     } else {

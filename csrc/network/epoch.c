@@ -4,6 +4,7 @@
 
 #include "barrier.h"
 #include "step.h"
+#include "subnormals.h"
 
 typedef struct {
     fm_step step;
@@ -50,9 +51,11 @@ static int stop(void *context, size_t part)
         for (size_t i = 0; i < e->threads; i++) {
             fm_step_give_back(&e->step, i, e->threads);
         }
+        const uint64_t flushed = fm_keep_subnormals();
         if (o->progress(o->progress_context, &e->totals)) {
             e->status = FM_ERROR_INTERRUPTED;
         }
+        fm_restore_subnormals(flushed);
         e->polled = omp_get_wtime();
     }
     return e->status != FM_OK;
@@ -112,9 +115,11 @@ static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
 }
 
 /* Threads leave the loop together: the status is set before a step's second barrier only, and
- * looked at after it, so all see the same. */
+ * looked at after it, so all see the same. Gradients of saturated outputs are subnormal or nearly,
+ * and made steps five times as long; updates do not notice. */
 static void train(void *context, size_t part, size_t parts)
 {
+    const uint64_t kept = fm_flush_subnormals();
     epoch *e = context;
     const size_t batch_size = e->options->batch_size;
     fm_batch batch = {0};
@@ -138,6 +143,7 @@ static void train(void *context, size_t part, size_t parts)
         }
     }
     fm_step_give_back(&e->step, part, parts);
+    fm_restore_subnormals(kept);
 }
 
 /* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
