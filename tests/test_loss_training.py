@@ -521,6 +521,13 @@ def test_an_interrupt_within_a_python_loss_keeps_what_was_learned(cls, threads):
     assert_close(net, twin, 0)
 
 
+def test_the_loss_of_a_network_stays():
+    net = fm.MLP([3, 2])
+    with pytest.raises(AttributeError, match="loss"):
+        net.loss = "focal"
+    assert net.loss == losses.CrossEntropy()
+
+
 @ENGINES
 def test_calls_that_a_python_loss_does_not_take(cls):
     X, (y, *_) = data("softmax")

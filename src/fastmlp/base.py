@@ -159,9 +159,11 @@ class MLP(ABC):
         self.init = check_init(init)
         self.dtype = checks.check_dtype(dtype)
         self.seed = checks.check_seed(seed)
-        self.loss = losses.get(loss, self.activations[-1])
-        if isinstance(self.loss, losses.Loss):
-            self.loss.check(self.activations[-1], self.n_outputs, self.dtype)
+        chosen = losses.get(loss, self.activations[-1])
+        if isinstance(chosen, losses.Loss):
+            chosen.check(self.activations[-1], self.n_outputs, self.dtype)
+        # Behind a property, as a loss that has not been checked must not reach the engine.
+        self.__dict__["loss"] = chosen
         self.epochs_trained = 0
         self.trained_on: str | None = None
         self.history: History | None = None
@@ -177,6 +179,12 @@ class MLP(ABC):
             f"{type(self).__name__}({list(self.layers)}, activations={list(self.activations)}, "
             f"init={self.init!r}, dtype={self.dtype.name!r}, seed={self.seed}{loss})"
         )
+
+    @property
+    def loss(self) -> losses.AnyLoss:
+        """What training makes small: an object of `fastmlp.losses`, or a function."""
+        chosen: losses.AnyLoss = self.__dict__["loss"]
+        return chosen
 
     @property
     def n_inputs(self) -> int:
