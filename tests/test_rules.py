@@ -12,7 +12,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "fastmlp"
 if not (CSRC.is_dir() and PACKAGE.is_dir()):
     pytest.skip("the source tree is not beside these tests", allow_module_level=True)
 
-LAYERS = ("include", "runtime", "kernels", "ops", "network")
+LAYERS = ("include", "runtime", "kernels", "ops", "network", "python")
 C_SOURCES = sorted([*CSRC.rglob("*.c"), *CSRC.rglob("*.h")])
 BUILD_FILES = [ROOT / "CMakeLists.txt", *sorted((ROOT / "cmake").glob("*.cmake"))]
 PYTHON_SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -85,7 +85,8 @@ def test_flags_of_instruction_sets_lie_in_one_place():
 
 
 def test_python_is_unknown_to_the_core():
-    assert found(r"Python\.h|\bPy[A-Z_]\w*|numpy", C_SOURCES) == []
+    core = [p for p in C_SOURCES if layer_of(p) != "python"]
+    assert found(r"Python\.h|\bPy[A-Z_]\w*|numpy", core) == []
 
 
 INCLUDES = {
@@ -95,6 +96,8 @@ INCLUDES = {
     "runtime": {"include", "runtime", "kernels"},
     "ops": {"include", "runtime", "kernels", "ops"},
     "network": {"include", "runtime", "kernels", "ops", "network"},
+    # For other extensions: nothing of ours includes it.
+    "python": {"include"},
 }
 GENERATED = {"isa_list.h": "runtime"}
 
@@ -145,25 +148,47 @@ def test_the_bridge_calls_only_what_the_header_declares():
         assert set(re.findall(names, text)) <= declared
     externs = re.findall(r'cdef extern from "([^"]+)"', raw(PACKAGE / "_core.pxd"))
     assert externs == ["fastmlp.h"]
+    names_of_others = re.findall(names, re.sub(r"#[^\n]*", "", raw(PACKAGE / "c_api.pxd")))
+    assert set(names_of_others) - {"fm_get_model"} <= declared
     assert "extern" not in raw(PACKAGE / "_core.pyx")
 
 
-def test_the_bridge_declares_functions_as_the_header_does():
-    def prototypes(text):
-        text = re.sub(r"\s+", " ", text)
-        found = re.findall(r"([\w ]+\*? ?)\b(fm_\w+)\(([^()]*)\)", text)
-        return {
-            name: re.sub(r"\bas_\b", "as", arguments).replace("void", "").strip()
-            if arguments.strip() in ("", "void")
-            else re.sub(r"\bas_\b", "as", re.sub(r"\s+", " ", arguments)).strip()
-            for _, name, arguments in found
-        }
+def prototypes(text):
+    text = re.sub(r"\s+", " ", text)
+    found = re.findall(r"([\w ]+\*? ?)\b(fm_\w+)\(([^()]*)\)", text)
+    return {
+        name: re.sub(r"\bas_\b", "as", arguments).replace("void", "").strip()
+        if arguments.strip() in ("", "void")
+        else re.sub(r"\bas_\b", "as", re.sub(r"\s+", " ", arguments)).strip()
+        for _, name, arguments in found
+    }
 
+
+def prototypes_in(name):
+    return prototypes(re.sub(r"#[^\n]*", "", raw(PACKAGE / name)))
+
+
+def test_the_bridge_declares_functions_as_the_header_does():
     header = prototypes(code(CSRC / "include" / "fastmlp.h"))
-    bridge = prototypes(re.sub(r"#[^\n]*", "", raw(PACKAGE / "_core.pxd")))
+    bridge = prototypes_in("_core.pxd")
     assert len(bridge) > 20
     for name, arguments in bridge.items():
         assert header[name] == arguments, name
+
+
+def test_other_extensions_are_offered_one_list_of_functions():
+    header = code(CSRC / "include" / "fastmlp.h")
+    declared, offered = prototypes(header), prototypes_in("c_api.pxd")
+    # Takes a Python object, so it is in the header for Python.
+    del offered["fm_get_model"]
+    for name, arguments in offered.items():
+        assert declared[name] == arguments, name
+    table = re.findall(r"__typeof__\((fm_\w+)\) \*(\w+);", header)
+    members = {f"fm_{member}" for _, member in table}
+    assert members == {name for name, _ in table} == set(offered)
+    pattern = r"#define (fm_\w+) \(\*fm_imported->(\w+)\)"
+    macros = re.findall(pattern, code(CSRC / "python" / "fastmlp_python.h"))
+    assert {(name, f"fm_{member}") for name, member in macros} == {(n, n) for n in members}
 
 
 def test_every_function_of_the_header_is_defined_once():
@@ -337,7 +362,7 @@ def test_the_stub_of_the_bridge_names_what_there_is():
     stub = ast.parse(raw(PACKAGE / "_core.pyi"))
     declared = set(names(stub.body))
     assert declared <= vars(_core).keys()
-    used = re.findall(r"\b_core\.(\w+)", "\n".join(map(raw, PYTHON_SOURCES)))
+    used = re.findall(r"\b_core\.(?!__)(\w+)", "\n".join(map(raw, PYTHON_SOURCES)))
     assert set(used) <= declared
     for node in stub.body:
         if isinstance(node, ast.ClassDef):

@@ -14,7 +14,10 @@ NOT_IN_WHEEL = (".c", ".h", ".pyx", ".pxd")
 IN_WHEEL = (
     "fastmlp/_core.abi3.so",
     "fastmlp/_core.pyi",
+    "fastmlp/c_api.pxd",
     "fastmlp/data/digits.npz",
+    "fastmlp/include/fastmlp.h",
+    "fastmlp/include/fastmlp_python.h",
     "fastmlp/py.typed",
 )
 
@@ -46,7 +49,8 @@ def main() -> int:
     if size > LARGEST_WHEEL:
         wrong.append(f"{wheel.name} has {size:,} bytes, more than {LARGEST_WHEEL:,}")
     wrong += [f"{wheel.name} lacks {name}" for name in IN_WHEEL if name not in names]
-    wrong += [f"{wheel.name} holds {name}" for name in names if name.endswith(NOT_IN_WHEEL)]
+    sources = [name for name in names if name.endswith(NOT_IN_WHEEL)]
+    wrong += [f"{wheel.name} holds {name}" for name in sources if name not in IN_WHEEL]
     print(f"{wheel.name}: {len(names)} files, {size:,} bytes")
 
     print("\n".join(wrong) or "complete, and nothing in them that should not be")

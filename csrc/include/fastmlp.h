@@ -1,6 +1,7 @@
 /* fastmlp: dense kernels and multi-layer perceptrons on the CPU.
  *
- * The one public header. Conventions that hold for every function:
+ * The one public header; Python extensions include it through fastmlp_python.h. Conventions that
+ * hold for every function:
  *   - Matrices are row-major; rows are samples; sizes and strides count elements, not bytes.
  *   - A function returns a status, never aborts or prints, and writes its outputs only after it
  *     has accepted every argument.
@@ -250,6 +251,36 @@ fm_status fm_network_predict(const fm_network *network, const void *parameters, 
 fm_status fm_network_evaluate(const fm_network *network, const void *parameters,
                               const fm_samples *x, const fm_targets *y, const fm_loss *loss,
                               void *workspace, size_t workspace_size, fm_totals *totals);
+
+/* ---- other libraries ------------------------------------------------------------------- */
+
+/* A network with its parameters. */
+typedef struct {
+    const fm_network *network;
+    const void *parameters;
+    size_t inputs, outputs;
+    fm_dtype dtype; /* of the parameters and of the output */
+} fm_model;
+
+/* VERSION rises when something that fm_api leads to changes: a function's arguments, a structure,
+ * a value of an enumeration. REVISION rises when a function is added, at the end. */
+enum { FM_API_VERSION = 1, FM_API_REVISION = 0 };
+
+/* The functions that libraries which are not linked with this one may call. */
+typedef struct {
+    int version, revision;
+    __typeof__(fm_status_message) *status_message;
+    __typeof__(fm_matmul) *matmul;
+    __typeof__(fm_dense_forward) *dense_forward;
+    __typeof__(fm_dense_forward_sparse) *dense_forward_sparse;
+    __typeof__(fm_dense_backward) *dense_backward;
+    __typeof__(fm_activate) *activate;
+    __typeof__(fm_activate_backward) *activate_backward;
+    __typeof__(fm_network_inference_workspace) *network_inference_workspace;
+    __typeof__(fm_network_predict) *network_predict;
+} fm_api;
+
+const fm_api *fm_get_api(void);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,7 @@ from .history import History
 from .machine import (
     available_isas,
     config,
+    get_include,
     get_isa,
     get_num_threads,
     set_isa,
@@ -50,6 +51,7 @@ __all__ = [
     "data",
     "from_sklearn",
     "from_torch",
+    "get_include",
     "get_isa",
     "get_num_threads",
     "load",

@@ -137,3 +137,13 @@ cdef extern from "fastmlp.h" nogil:
                                   const fm_samples *x, const fm_targets *y,
                                   const fm_loss *loss, void *workspace, size_t workspace_size,
                                   fm_totals *totals)
+
+    ctypedef struct fm_model:
+        const fm_network *network
+        const void *parameters
+        size_t inputs
+        size_t outputs
+        fm_dtype dtype
+    ctypedef struct fm_api:
+        pass
+    const fm_api *fm_get_api()

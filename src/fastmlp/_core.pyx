@@ -8,6 +8,10 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport (
+    PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext,
+)
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strchr
@@ -22,6 +26,7 @@ LOSSES = (
     "mean_squared_error", "mean_absolute_error", "huber", "poisson", "custom",
 )
 ALIGNMENT = FM_ALIGNMENT
+_C_API = PyCapsule_New(<void *>fm_get_api(), "fastmlp._core._C_API", NULL)
 
 
 cdef int check(fm_status status) except -1:
@@ -404,12 +409,22 @@ cdef void *allocate(size_t size) noexcept nogil:
     return NULL if posix_memalign(&memory, FM_ALIGNMENT, size) else memory
 
 
+cdef class Model:
+    # What a capsule points into, with the objects that this needs.
+    cdef fm_model model
+    cdef object network, parameters
+
+
+cdef void release_model(object capsule) noexcept:
+    Py_XDECREF(<PyObject *>PyCapsule_GetContext(capsule))
+
+
 cdef class Network:
     """A plan of layers: `layers` lists (inputs, outputs, index into ACTIVATIONS)."""
 
     cdef fm_network *plan
     cdef fm_dtype dtype
-    cdef size_t outputs
+    cdef size_t inputs, outputs
 
     def __cinit__(self, bint double_precision, layers):
         cdef size_t n = len(layers), i
@@ -421,6 +436,7 @@ cdef class Network:
                 specs[i].inputs, specs[i].outputs = layers[i][0], layers[i][1]
                 specs[i].activation = <fm_activation><int>layers[i][2]
             self.dtype = FM_FLOAT64 if double_precision else FM_FLOAT32
+            self.inputs = layers[0][0] if n else 0
             self.outputs = layers[n - 1][1] if n else 0
             check(fm_network_create(self.dtype, specs, n, &self.plan))
         finally:
@@ -437,6 +453,21 @@ cdef class Network:
         cdef fm_layer_layout layout
         check(fm_network_layout(self.plan, layer, &layout))
         return layout.weight, layout.weight_stride, layout.bias
+
+    def model(self, parameters):
+        """Return a capsule of an fm_model, which keeps the network and the parameters alive."""
+        cdef fm_matrix mp = view(parameters)
+        cdef Model holder = Model()
+        if mp.dtype != self.dtype or mp.rows * mp.cols != fm_network_parameters(self.plan):
+            raise ValueError("not the parameters of this network")
+        holder.network, holder.parameters = self, parameters
+        holder.model.network, holder.model.parameters = self.plan, mp.data
+        holder.model.inputs, holder.model.outputs = self.inputs, self.outputs
+        holder.model.dtype = self.dtype
+        capsule = PyCapsule_New(&holder.model, "fastmlp.fm_model", release_model)
+        PyCapsule_SetContext(capsule, <void *>holder)
+        Py_INCREF(holder)
+        return capsule
 
     cdef fm_loss loss_of(self, object loss, LossCaller caller) except *:
         return as_loss(loss, self.outputs, self.dtype, caller)

@@ -1,10 +1,11 @@
-"""The kernels and threads in use, and what the package was built with."""
+"""The kernels and threads in use, and what the package was built with and offers to C."""
 
 import os
 import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,16 @@ def one_thread() -> Iterator[None]:
             if not _inside:
                 _requested = _outside
                 _core.set_num_threads(_outside)
+
+
+def get_include() -> str:
+    """Return the folder of the C headers, for the include directories of an extension.
+
+    Cython finds `fastmlp.c_api` by itself. docs/c-api.md describes both.
+    """
+    # Beside the core, where the build put the headers that it was compiled with: in an editable
+    # installation that is not where the Python files are.
+    return str(Path(_core.__file__).parent / "include")
 
 
 def config() -> dict[str, Any]:

@@ -149,6 +149,16 @@ class MLP(base.MLP):
     def _is_finite(self, array: Array) -> bool:
         return array.dtype == np.uint8 or _core.all_finite(array, self._double)
 
+    def c_model(self) -> object:
+        """Return a capsule that other extensions predict with, in C and without the GIL.
+
+        It holds an `fm_model` of `fastmlp.h`: the layers and the address of the parameters, which
+        are not copied. The capsule keeps them valid, also when the network itself is gone. What
+        changes the parameters, such as `fit`, must not run while C predicts with them; afterwards
+        C predicts with the new ones. docs/c-api.md tells how it is used.
+        """
+        return self._plan.model(self._parameters)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what copy and pickle keep: everything but the plan and the raw buffers."""
         state = self.__dict__.copy()
