@@ -198,11 +198,44 @@ fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_la
 
 enum { FM_ALIGNMENT = 64 };
 
+/* With g a weight's gradient, lr the learning rate and t = 1, 2, ... the step:
+ *   momentum   s0 = beta1 s0 - lr g,  w = w + s0
+ *   Nesterov   s0 likewise,  w = w + beta1 s0 - lr g
+ *   Adam       s0 = beta1 s0 + (1 - beta1) g,  s1 = beta2 s1 + (1 - beta2) g^2,
+ *              w = w - lr s0 / (1 - beta1^t) / (sqrt(s1 / (1 - beta2^t)) + epsilon)
+ *   AdamW      the same, once w = (1 - lr weight_decay) w
+ *   RMSprop    s0 = beta2 s0 + (1 - beta2) g^2,  w = w - lr g / (sqrt(s0) + epsilon)
+ *     with momentum  s1 = beta1 s1 - lr g / (sqrt(s0) + epsilon),  w = w + s1 */
+typedef enum {
+    FM_UPDATE_SGD, /* w = w - lr g */
+    FM_UPDATE_MOMENTUM,
+    FM_UPDATE_NESTEROV,
+    FM_UPDATE_ADAM,
+    FM_UPDATE_ADAMW,
+    FM_UPDATE_RMSPROP,
+    FM_UPDATE_RMSPROP_MOMENTUM,
+    FM_UPDATES
+} fm_update_kind;
+
+enum { FM_STATES = 2 };
+
+typedef struct {
+    fm_update_kind kind;
+    double beta1, beta2, epsilon, weight_decay;
+    int epsilon_hat;        /* Adam: epsilon is added to sqrt(s1), and the sum divided by
+                               sqrt(1 - beta2^t) */
+    uint64_t steps;         /* taken so far; training adds its own */
+    void *state[FM_STATES]; /* s0 and s1, laid out as the parameters and aligned alike; NULL for
+                               those that the kind has not. Zero at the start; the padding stays so.
+                             */
+} fm_optimizer;
+
 /* Bytes of workspace for training on x with batches of up to batch_size on up to `threads` threads,
  * or for predicting and evaluating; aligned to FM_ALIGNMENT by the caller. SIZE_MAX if too
  * large. */
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                     const fm_loss *loss, size_t batch_size, int threads);
+                                     const fm_loss *loss, const fm_optimizer *optimizer,
+                                     size_t batch_size, int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
@@ -220,6 +253,7 @@ typedef struct {
     size_t batch_size;
     int threads; /* at most, see fm_get_num_threads */
     double lr;
+    fm_optimizer *optimizer; /* NULL: plain SGD */
     int shuffle;
     uint64_t seed, epoch; /* name the order of the samples, see fm_shuffle */
     fm_progress progress; /* may be NULL */
@@ -227,9 +261,9 @@ typedef struct {
     double poll_seconds;
 } fm_training;
 
-/* One epoch of stochastic gradient descent over x (n, inputs), uint8 (scaled by 1/255), float32
- * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters are those after a
- * whole step; otherwise an error leaves them as they were. */
+/* One epoch of mini-batches over x (n, inputs), uint8 (scaled by 1/255), float32
+ * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters and the optimizer are
+ * those after a whole step; otherwise an error leaves them as they were. */
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_loss *loss,
                                  const fm_training *options, void *workspace, size_t workspace_size,

@@ -54,6 +54,24 @@ typedef void (*fm_dice_gradient_row)(size_t n, const void *z, const void *t, siz
                                      const void *constant, const void *by_target, double weight,
                                      void *dz);
 
+/* What is the same for all weights in a step of an optimizer, see fm_optimizer:
+ *   rate     lr, for Adam lr / (1 - beta1^t)
+ *   keep1, keep2, take1, take2     beta1, beta2, 1 - beta1, 1 - beta2
+ *   root     what sqrt(s1) is multiplied by before epsilon is added
+ *   decay    1 - lr weight_decay */
+typedef struct {
+    fm_update_kind kind;
+    double rate, keep1, keep2, take1, take2, root, epsilon, decay;
+} fm_update;
+
+/* Rows of n elements, whole vectors. */
+typedef struct {
+    size_t rows, n;
+    const void *gradient;
+    void *weights, *state[FM_STATES];
+    ptrdiff_t gradient_row, weights_row, state_row;
+} fm_update_block;
+
 typedef struct fm_kernels {
     size_t itemsize;
     size_t lanes; /* elements of a vector */
@@ -100,6 +118,9 @@ typedef struct fm_kernels {
                         double alpha, void *y);
     /* y = y + alpha * x */
     void (*axpy)(size_t n, double alpha, const void *x, void *y);
+    /* A step of an optimizer; NULL for plain SGD, which is a mode of the products. Numbers smaller
+     * than normal ones may count as zero. */
+    void (*update[FM_UPDATES])(const fm_update *update, const fm_update_block *block);
     /* Whether all |x| <= limit; false for NaN. */
     int (*all_within)(size_t n, const void *x, double limit);
 

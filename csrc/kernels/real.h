@@ -29,6 +29,7 @@ void KERNEL(fill_softmax_losses)(fm_kernels *table);
 void KERNEL(fill_sigmoid_losses)(fm_kernels *table);
 void KERNEL(fill_error_losses)(fm_kernels *table);
 void KERNEL(fill_dice_losses)(fm_kernels *table);
+void KERNEL(fill_optimizers)(fm_kernels *table);
 void KERNEL(fill_sparse)(fm_kernels *table);
 void KERNEL(fill_transpose)(fm_kernels *table);
 

@@ -6,6 +6,9 @@
  *   vec_fma(a, b, c) = a * b + c   fused where the ISA has it
  *   vec_max, vec_min               return the second operand if either is NaN
  *   vec_if_less(a, b, x, y)        a < b ? x : y, lane by lane
+ *   vec_root(v)                    square root of 0 and of normal numbers, to two units in the last
+ *                                  place; NaN for infinity where that is quicker
+ *   vec_ratio(a, b) = a / b        likewise, b normal
  *   vec_keep(v)                    v, in a register: compilers load it again for every use
  *   vec_not_zero(v)                bit i: lane i is not zero (NaN is not)
  *   vec_scale2(x, n) = x * 2^n     rounded once; n whole, at most twice the largest exponent

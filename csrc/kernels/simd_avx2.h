@@ -36,6 +36,8 @@ ALWAYS_INLINE void vec_store_first(real *p, vec v, vec_mask m) { MM(maskstore)(p
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return MM(max)(a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return MM(min)(a, b); }
+ALWAYS_INLINE vec vec_root(vec v) { return MM(sqrt)(v); }
+ALWAYS_INLINE vec vec_ratio(vec a, vec b) { return a / b; }
 ALWAYS_INLINE vec vec_round(vec x)
 {
     return MM(round)(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -1,6 +1,9 @@
 /* 128-bit vectors in the compiler's own vector extension: SSE2 on x86-64, NEON on aarch64. No
  * fused multiply-add, as the oldest x86-64 has none. */
 #include <math.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 typedef real vec __attribute__((vector_size(16), aligned(16)));
 typedef real_int vec_int __attribute__((vector_size(16), aligned(16)));
@@ -45,6 +48,21 @@ ALWAYS_INLINE vec vec_if(vec_int condition, vec x, vec y)
 ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y) { return vec_if(a < b, x, y); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_if(a > b, a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_if(a < b, a, b); }
+
+ALWAYS_INLINE vec vec_root(vec v)
+{
+#if defined(__SSE2__) && FM_REAL_BITS == 32
+    return (vec)_mm_sqrt_ps((__m128)v);
+#elif defined(__SSE2__)
+    return (vec)_mm_sqrt_pd((__m128d)v);
+#else
+    for (size_t i = 0; i < LANES; i++) {
+        v[i] = FM_REAL_BITS == 32 ? sqrtf((float)v[i]) : sqrt(v[i]);
+    }
+    return v;
+#endif
+}
+ALWAYS_INLINE vec vec_ratio(vec a, vec b) { return a / b; }
 
 ALWAYS_INLINE vec vec_keep(vec v) { return v; }
 ALWAYS_INLINE unsigned vec_not_zero(vec v)

@@ -55,6 +55,8 @@ ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 /* The instructions for these return NaN if either operand is. */
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_if_less(b, a, a, b); }
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_if_less(a, b, a, b); }
+ALWAYS_INLINE vec vec_root(vec v) { return MM(vsqrtq)(v); }
+ALWAYS_INLINE vec vec_ratio(vec a, vec b) { return a / b; }
 ALWAYS_INLINE vec vec_round(vec x) { return MM(vrndnq)(x); }
 
 ALWAYS_INLINE vec vec_keep(vec v)

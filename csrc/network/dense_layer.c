@@ -206,7 +206,15 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *para
     }
 }
 
-static void gradient_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
+/* The places of features whose samples are marked go with those of the gradient. */
+static void marked_block(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch,
+                         size_t first)
+{
+    kernels->marked_gemm(g, scratch->marks + first / FM_MARK_GROUP, (g->k + 31) / 32,
+                         scratch->marks_stride, scratch->list);
+}
+
+static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
     memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
@@ -214,12 +222,41 @@ static void gradient_sparse(const fm_kernels *kernels, const fm_gemm *g, const f
         kernels->mark(g->m, fm_at(g->a, (ptrdiff_t)i * g->a_col, kernels->itemsize),
                       (unsigned)(i % 32), scratch->marks + i / 32 * stride);
     }
-    kernels->marked_gemm(g, scratch->marks, words, stride, scratch->list);
+}
+
+static void use_block(const fm_kernels *kernels, const fm_target *target, fm_range inputs, size_t n,
+                      const void *sums)
+{
+    fm_update_weights(kernels, target, inputs, (fm_range){0, n}, sums, (ptrdiff_t)n);
+}
+
+/* A gradient for a step of an optimizer, used block by block while it is in the cache. */
+static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
+                          size_t first, const fm_scratch *scratch, int skip)
+{
+    const size_t item = kernels->itemsize, inputs = fm_update_inputs(g->n, item);
+    fm_gemm block = *g;
+    block.c = scratch->sums;
+    block.c_row = (ptrdiff_t)g->n;
+    if (skip) {
+        mark_samples(kernels, g, scratch);
+    }
+    for (size_t i = 0; i < g->m; i += inputs) {
+        block.m = fm_min(inputs, g->m - i);
+        block.a = fm_at(g->a, (ptrdiff_t)i * g->a_row, item);
+        if (skip) {
+            marked_block(kernels, &block, scratch, i);
+        } else {
+            kernels->gemm(&block);
+        }
+        use_block(kernels, target, (fm_range){first + i, first + i + block.m}, g->n, block.c);
+    }
 }
 
 /* The chains of a large batch, continued from block to block of samples in `sums` and applied once
  * they are complete. */
-static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, void *sums)
+static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
+                             size_t first, void *sums)
 {
     const size_t item = kernels->itemsize;
     for (size_t i = 0; i < g->m; i += FM_GRADIENT_INPUTS) {
@@ -233,6 +270,10 @@ static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, void *
             block.b = fm_at(g->b, (ptrdiff_t)p * g->b_row, item);
             block.mode = p ? FM_GEMM_CONTINUE : FM_GEMM_STORE;
             kernels->gemm(&block);
+        }
+        if (target->update) {
+            use_block(kernels, target, (fm_range){first + i, first + i + block.m}, g->n, sums);
+            continue;
         }
         for (size_t r = 0; r < block.m; r++) {
             const void *sum = fm_at(sums, (ptrdiff_t)(r * g->n), item);
@@ -248,11 +289,12 @@ static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, void *
 
 /* The gradient of weights that do not fit the cache: x and dy are packed, of which each is read
  * many times. */
-static void gradient_large(const fm_kernels *kernels, const fm_gemm *g, void *panel)
+static void gradient_large(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
+                           size_t first, const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize, nr = kernels->nr, mr = kernels->mr;
     const size_t columns = LARGE_STRIPS * nr;
-    void *tiles = fm_at(panel, (ptrdiff_t)(columns * g->k), item);
+    void *panel = scratch->panel, *tiles = fm_at(panel, (ptrdiff_t)(columns * g->k), item);
     fm_gemm block = *g;
     block.a = tiles;
     block.a_row = 1;
@@ -267,69 +309,126 @@ static void gradient_large(const fm_kernels *kernels, const fm_gemm *g, void *pa
             block.c = fm_at(g->c, (ptrdiff_t)i * g->c_row + (ptrdiff_t)j, item);
             kernels->pack(mr, block.m, g->k, fm_at(g->a, (ptrdiff_t)i * g->a_row, item), g->a_row,
                           g->a_col, tiles);
+            if (target->update) {
+                block.c = scratch->sums;
+                block.c_row = (ptrdiff_t)block.n;
+            }
             kernels->packed_gemm(&block, (ptrdiff_t)(mr * g->k));
+            if (target->update) {
+                fm_update_weights(kernels, target, (fm_range){first + i, first + i + block.m},
+                                  (fm_range){j, j + block.n}, block.c, block.c_row);
+            }
         }
+    }
+}
+
+static void gradient_of_biases(const layer *l, const fm_kernels *kernels, size_t rows,
+                               const void *dy, const fm_target *target, fm_range biases,
+                               const fm_scratch *scratch)
+{
+    const ptrdiff_t begin = (ptrdiff_t)biases.begin;
+    void *to = target->update ? scratch->sums
+                              : fm_at(target->columns.bias, begin, kernels->itemsize);
+    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, begin, kernels->itemsize),
+                         (ptrdiff_t)l->out_stride, target->mode, target->alpha, to);
+    if (target->update) {
+        fm_update_biases(kernels, target, biases, to);
     }
 }
 
 static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
-                     fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip)
+                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
+                     const fm_scratch *scratch, int skip)
 {
-    const size_t item = kernels->itemsize;
+    const size_t item = kernels->itemsize, first = inputs.begin;
+    const fm_columns *to = &target->columns;
     const fm_gemm gemm = {.m = inputs.end - inputs.begin,
-                          .n = target.outputs,
+                          .n = to->outputs,
                           .k = rows,
-                          .a = fm_at(x, (ptrdiff_t)inputs.begin, item),
+                          .a = fm_at(x, (ptrdiff_t)first, item),
                           .a_row = 1,
                           .a_col = (ptrdiff_t)l->in_stride,
                           .b = dy,
                           .b_row = (ptrdiff_t)l->out_stride,
-                          .c = fm_at(target.weight, (ptrdiff_t)inputs.begin * target.row, item),
-                          .c_row = target.row,
-                          .mode = mode,
-                          .alpha = alpha};
+                          .c = fm_at(to->weight, (ptrdiff_t)first * to->row, item),
+                          .c_row = to->row,
+                          .mode = target->mode,
+                          .alpha = target->alpha};
     if (gemm.m && gemm.n) {
-        if (skip) {
-            gradient_sparse(kernels, &gemm, scratch);
-        } else if (rows > FM_GRADIENT_SAMPLES) {
-            gradient_blocked(kernels, &gemm, scratch->sums);
-        } else if (scratch->panel && rows >= MANY_SAMPLES) {
-            gradient_large(kernels, &gemm, scratch->panel);
+        if (!skip && rows > FM_GRADIENT_SAMPLES) {
+            gradient_blocked(kernels, &gemm, target, first, scratch->sums);
+        } else if (!skip && scratch->panel && rows >= MANY_SAMPLES) {
+            gradient_large(kernels, &gemm, target, first, scratch);
+        } else if (target->update) {
+            gradient_used(kernels, &gemm, target, first, scratch, skip);
+        } else if (skip) {
+            mark_samples(kernels, &gemm, scratch);
+            marked_block(kernels, &gemm, scratch, 0);
         } else {
             kernels->gemm(&gemm);
         }
     }
-    const ptrdiff_t begin = (ptrdiff_t)biases.begin;
-    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, begin, item),
-                         (ptrdiff_t)l->out_stride, mode, alpha, fm_at(target.bias, begin, item));
+    gradient_of_biases(l, kernels, rows, dy, target, biases, scratch);
 }
 
-static void gradient_samples(const layer *l, const fm_kernels *kernels, size_t rows,
-                             fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
-                             fm_columns target, fm_range inputs, fm_range biases)
+/* A feature's entries, which are used up, as a row. */
+static fm_sparse_row take_feature(fm_entries *entries, size_t feature, size_t item)
+{
+    fm_sparse_row row = {0, entries->samples, entries->values};
+    for (uint32_t e = entries->head[feature]; e; e = entries->next[e - 1]) {
+        entries->samples[row.count] = entries->sample[e - 1];
+        memcpy(fm_at(entries->values, (ptrdiff_t)row.count, item),
+               fm_at(entries->value, (ptrdiff_t)e - 1, item), item);
+        row.count++;
+    }
+    entries->head[feature] = 0;
+    return row;
+}
+
+/* For a step of an optimizer, which changes the weights of inputs without entries too. */
+static void samples_used(const layer *l, const fm_kernels *kernels, fm_entries *entries,
+                         const void *dy, const fm_target *target, fm_range inputs, void *sums)
+{
+    const size_t item = kernels->itemsize, n = target->columns.outputs;
+    const size_t together = n ? fm_update_inputs(n, item) : 1;
+    for (size_t i = inputs.begin; i < inputs.end && n; i += together) {
+        const fm_range block = {i, fm_min(i + together, inputs.end)};
+        for (size_t r = block.begin; r < block.end; r++) {
+            void *sum = fm_at(sums, (ptrdiff_t)((r - i) * n), item);
+            const fm_sparse_row row = take_feature(entries, r, item);
+            if (row.count) {
+                kernels->sparse_sum(n, &row, dy, (ptrdiff_t)l->out_stride, FM_GEMM_STORE, 1, sum);
+            } else {
+                memset(sum, 0, n * item);
+            }
+        }
+        use_block(kernels, target, block, n, sums);
+    }
+}
+
+static void gradient_samples(const layer *l, const fm_kernels *kernels, size_t rows, const void *dy,
+                             const fm_target *target, fm_range inputs, fm_range biases,
+                             const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize;
-    const ptrdiff_t dy_row = (ptrdiff_t)l->out_stride, begin = (ptrdiff_t)biases.begin;
-    for (size_t i = inputs.begin; i < inputs.end && mode == FM_GEMM_STORE; i++) {
-        memset(fm_at(target.weight, (ptrdiff_t)i * target.row, item), 0, target.outputs * item);
-    }
-    for (size_t i = 0; i < entries->n_features; i++) {
-        const uint32_t feature = entries->features[i];
-        fm_sparse_row row = {0, entries->samples, entries->values};
-        for (uint32_t e = entries->head[feature]; e; e = entries->next[e - 1]) {
-            entries->samples[row.count] = entries->sample[e - 1];
-            memcpy(fm_at(entries->values, (ptrdiff_t)row.count, item),
-                   fm_at(entries->value, (ptrdiff_t)e - 1, item), item);
-            row.count++;
+    const fm_columns *to = &target->columns;
+    fm_entries *entries = scratch->entries;
+    if (target->update) {
+        samples_used(l, kernels, entries, dy, target, inputs, scratch->sums);
+    } else {
+        for (size_t i = inputs.begin; i < inputs.end && target->mode == FM_GEMM_STORE; i++) {
+            memset(fm_at(to->weight, (ptrdiff_t)i * to->row, item), 0, to->outputs * item);
         }
-        entries->head[feature] = 0;
-        kernels->sparse_sum(target.outputs, &row, dy, dy_row, mode, alpha,
-                            fm_at(target.weight, (ptrdiff_t)feature * target.row, item));
+        for (size_t i = 0; i < entries->n_features; i++) {
+            const uint32_t feature = entries->features[i];
+            const fm_sparse_row row = take_feature(entries, feature, item);
+            kernels->sparse_sum(to->outputs, &row, dy, (ptrdiff_t)l->out_stride, target->mode,
+                                target->alpha,
+                                fm_at(to->weight, (ptrdiff_t)feature * to->row, item));
+        }
     }
     entries->n_features = 0;
-    kernels->column_sums(rows, biases.end - biases.begin, fm_at(dy, begin, item), dy_row, mode,
-                         alpha, fm_at(target.bias, begin, item));
+    gradient_of_biases(l, kernels, rows, dy, target, biases, scratch);
 }
 
 static void transpose(const layer *l, const fm_kernels *kernels, const void *parameters,

@@ -8,8 +8,9 @@
 
 typedef struct {
     fm_step step;
-    void *parameters;
     const fm_training *options;
+    const fm_optimizer *optimizer; /* NULL: the update is a part of the gradient's product */
+    size_t steps;                  /* taken */
     size_t n_samples;
     fm_totals totals;
     size_t threads;
@@ -27,6 +28,7 @@ static void account(epoch *e, fm_batch batch)
     e->totals.loss += sum;
     e->totals.weight += batch.weight;
     e->totals.samples += batch.count;
+    e->steps++;
     if (!isfinite(sum)) {
         e->diverged = 1;
     }
@@ -121,8 +123,14 @@ static void train(void *context, size_t part, size_t parts)
 {
     const uint64_t kept = fm_flush_subnormals();
     epoch *e = context;
-    const size_t batch_size = e->options->batch_size;
+    const fm_training *o = e->options;
+    const size_t batch_size = o->batch_size;
+    fm_update update;
+    fm_effect effect = {.mode = FM_GEMM_ADD_SCALED, .alpha = -o->lr};
     fm_batch batch = {0};
+    if (e->optimizer) {
+        effect = (fm_effect){.mode = FM_GEMM_STORE, .update = &update};
+    }
     if (part == 0) {
         e->threads = parts;
     }
@@ -135,8 +143,10 @@ static void train(void *context, size_t part, size_t parts)
                                      : train_share(e, batch, part, parts)) {
             break;
         }
-        fm_step_gradient(&e->step, batch, FM_GEMM_ADD_SCALED, -e->options->lr, e->parameters, part,
-                         parts);
+        if (e->optimizer) {
+            update = fm_update_of(e->optimizer, o->lr, batch.number);
+        }
+        fm_step_gradient(&e->step, batch, &effect, part, parts);
         fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
             account(e, batch);
@@ -160,9 +170,12 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
 }
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                     const fm_loss *loss, size_t batch_size, int threads)
+                                     const fm_loss *loss, const fm_optimizer *optimizer,
+                                     size_t batch_size, int threads)
 {
-    fm_step step = {.kernels = fm_kernels_for(network->dtype), .loss = loss};
+    fm_step step = {.kernels = fm_kernels_for(network->dtype),
+                    .loss = loss,
+                    .n_buffers = 1 + fm_optimizer_states(optimizer)};
     size_t *order;
     const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
     const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
@@ -171,9 +184,9 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
 
 /* Prepare a step in the caller's workspace. */
 static fm_status set_up(const fm_network *network, const void *parameters, const fm_samples *x,
-                        const fm_targets *y, const fm_loss *loss, size_t batch_size, int threads,
-                        int purpose, void *workspace, size_t workspace_size, fm_step *step,
-                        size_t **order)
+                        const fm_targets *y, const fm_loss *loss, const fm_optimizer *optimizer,
+                        size_t batch_size, int threads, int purpose, void *workspace,
+                        size_t workspace_size, fm_step *step, size_t **order)
 {
     const fm_status status = fm_check_arguments(network, parameters, x, y, loss);
     if (status) {
@@ -184,10 +197,14 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     }
     *step = (fm_step){.network = network,
                       .kernels = fm_kernels_for(network->dtype),
-                      .parameters = parameters,
+                      .n_buffers = 1 + fm_optimizer_states(optimizer),
                       .x = x,
                       .y = y,
                       .loss = loss};
+    step->buffers.of[0] = (void *)parameters; /* written in training only */
+    for (size_t i = 1; i < step->n_buffers; i++) {
+        step->buffers.of[i] = optimizer->state[i - 1];
+    }
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
         lay_out(network, x, batch_size, threads, purpose, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;
@@ -209,16 +226,20 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
                                  const fm_training *options, void *workspace, size_t workspace_size,
                                  fm_totals *totals)
 {
-    epoch e = {.parameters = parameters, .options = options, .polled = omp_get_wtime()};
+    fm_optimizer *optimizer = options->optimizer;
+    fm_status status = fm_check_optimizer(optimizer);
+    if (status || !isfinite(options->lr)) {
+        return status ? status : FM_ERROR_VALUE;
+    }
+    if (optimizer && optimizer->kind == FM_UPDATE_SGD) {
+        optimizer = NULL;
+    }
+    epoch e = {.options = options, .optimizer = optimizer, .polled = omp_get_wtime()};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, loss, options->batch_size,
-                                    options->threads, TRAINING, workspace, workspace_size, &e.step,
-                                    &order);
+    status = set_up(network, parameters, x, y, loss, optimizer, options->batch_size,
+                    options->threads, TRAINING, workspace, workspace_size, &e.step, &order);
     if (status) {
         return status;
-    }
-    if (!isfinite(options->lr)) {
-        return FM_ERROR_VALUE;
     }
     e.n_samples = x->rows;
     if (options->shuffle) {
@@ -227,6 +248,9 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     }
     fm_in_parallel((int)e.step.split.threads, train, &e);
     *totals = e.totals;
+    if (options->optimizer) {
+        options->optimizer->steps += e.steps;
+    }
     return e.diverged ? FM_ERROR_DIVERGED : (fm_status)e.status;
 }
 
@@ -263,7 +287,8 @@ static void gradient_part(void *context, size_t part, size_t parts)
         b->refused = refused;
     }
     fm_barrier_meet(&b->barrier, parts);
-    fm_step_gradient(&b->step, b->batch, FM_GEMM_STORE, 1, b->gradient, part, parts);
+    const fm_effect store = {.mode = FM_GEMM_STORE, .gradient = b->gradient};
+    fm_step_gradient(&b->step, b->batch, &store, part, parts);
 }
 
 fm_status fm_network_gradient(const fm_network *network, const void *parameters,
@@ -274,7 +299,7 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
     const size_t count = x->rows;
     batch_gradient b = {.batch = {.count = count}, .gradient = gradient};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, loss, count, threads, GRADIENT,
+    const fm_status status = set_up(network, parameters, x, y, loss, NULL, count, threads, GRADIENT,
                                     workspace, workspace_size, &b.step, &order);
     if (status) {
         return status;

@@ -24,15 +24,15 @@ static void *input_of(const fm_step *step, size_t part)
     return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
 }
 
-/* The first layer's parameters as this thread holds them: by columns, the weights are in a panel of
- * its own. In place, the hardware would prefetch the neighbor's columns with every row, and take
- * them from the core that writes them. */
-static fm_columns first_parameters(const fm_step *step, size_t part, fm_range columns)
+/* The first layer's part of a buffer as this thread holds it: by columns, the weights are in a
+ * panel of its own. In place, the hardware would prefetch the neighbor's columns with every row,
+ * and take them from the core that writes them. */
+static fm_columns own_columns(const fm_step *step, size_t part, size_t buffer, fm_range columns)
 {
     const layer *l = &step->network->layers[0];
-    fm_columns p = fm_columns_of(step->network, l, step->parameters, columns);
+    fm_columns p = fm_columns_of(step->network, l, step->buffers.of[buffer], columns);
     if (step->split.by_columns) {
-        p.weight = step->panels[part];
+        p.weight = step->panels[part].of[buffer];
         p.row = (ptrdiff_t)p.outputs;
     }
     return p;
@@ -51,16 +51,20 @@ void fm_first_fetch(const fm_step *step, size_t part, size_t parts)
 {
     const fm_range columns = fm_step_columns(step, part, parts);
     const layer *l = &step->network->layers[0];
-    copy_columns(step, fm_columns_of(step->network, l, step->parameters, columns),
-                 first_parameters(step, part, columns));
+    for (size_t i = 0; i < step->n_buffers; i++) {
+        copy_columns(step, fm_columns_of(step->network, l, step->buffers.of[i], columns),
+                     own_columns(step, part, i, columns));
+    }
 }
 
 void fm_first_give_back(const fm_step *step, size_t part, size_t parts)
 {
     const fm_range columns = fm_step_columns(step, part, parts);
     const layer *l = &step->network->layers[0];
-    copy_columns(step, first_parameters(step, part, columns),
-                 fm_columns_of(step->network, l, step->parameters, columns));
+    for (size_t i = 0; i < step->n_buffers; i++) {
+        copy_columns(step, own_columns(step, part, i, columns),
+                     fm_columns_of(step->network, l, step->buffers.of[i], columns));
+    }
 }
 
 /* Gather rows and pass them through columns of the first layer. */
@@ -72,7 +76,7 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    const fm_columns parameters = first_parameters(step, part, columns);
+    const fm_columns parameters = own_columns(step, part, 0, columns);
     const fm_activation activation = fm_step_activation(net, 0);
     void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
                     item);
@@ -99,15 +103,14 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
 }
 
 /* The gradient for inputs and for columns, those of dy and of the target. */
-static void gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                     size_t part, const void *dy, fm_columns target, fm_range inputs,
-                     fm_range biases)
+static void gradient(const fm_step *step, fm_batch batch, size_t part, const void *dy,
+                     const fm_target *target, fm_range inputs, fm_range biases)
 {
     const layer *l = &step->network->layers[0];
     fm_scratch *scratch = &step->scratch[part];
     if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, mode, alpha,
-                          target, inputs, biases, scratch, step->skip_gradient);
+        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, target, inputs,
+                          biases, scratch, step->skip_gradient);
         return;
     }
     size_t entries = 0;
@@ -116,12 +119,11 @@ static void gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, dou
             step->kernels, step->x, fm_step_sample(step, batch, i), scratch->value[0]);
         fm_collect_row(step->kernels, &row, (uint32_t)i, inputs, &entries, scratch->entries);
     }
-    l->type->gradient_sparse(l, step->kernels, batch.count, scratch->entries, dy, mode, alpha,
-                             target, inputs, biases);
+    l->type->gradient_sparse(l, step->kernels, batch.count, dy, target, inputs, biases, scratch);
 }
 
-void fm_first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                       void *target, size_t part, size_t parts, fm_range inputs, fm_range biases)
+void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
+                       size_t parts, fm_range inputs, fm_range biases)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[0];
@@ -132,8 +134,12 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, d
         biases = (fm_range){0, columns.end - columns.begin};
     }
     const void *deltas = fm_step_rest(step, part)->deltas[0];
-    const fm_columns to = target == step->parameters ? first_parameters(step, part, columns)
-                                                     : fm_columns_of(net, l, target, columns);
-    gradient(step, batch, mode, alpha, part, fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize),
-             to, inputs, biases);
+    fm_target target = fm_target_of(step, effect);
+    target.columns = effect->gradient ? fm_columns_of(net, l, effect->gradient, columns)
+                                      : own_columns(step, part, 0, columns);
+    for (size_t s = 0; s < target.states; s++) {
+        target.state[s] = own_columns(step, part, 1 + s, columns);
+    }
+    gradient(step, batch, part, fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), &target,
+             inputs, biases);
 }

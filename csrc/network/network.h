@@ -23,7 +23,8 @@ typedef struct {
 
 /* A thread's scratch. */
 typedef struct {
-    void *sums;  /* FM_GRADIENT_INPUTS rows of a gradient; NULL for batches that need none */
+    void
+        *sums; /* FM_GRADIENT_INPUTS rows of a gradient; NULL where no more than tiles are needed */
     void *panel; /* fm_panel_elements, for what is packed where weights are large; else NULL */
     /* For products with an input that is mostly zeros, see kernels.h. */
     uint32_t *index;
@@ -40,6 +41,17 @@ typedef struct {
     ptrdiff_t row; /* from one input's weights to the next's */
     size_t outputs;
 } fm_columns;
+
+/* What becomes of a gradient: it is stored, or alpha times it is added; or, where there is an
+ * update, it is used for a step of the parameters, and stored nowhere. */
+typedef struct {
+    fm_gemm_mode mode;
+    double alpha;
+    const fm_update *update;
+    size_t states;
+    fm_columns columns;          /* of the gradient or of the parameters */
+    fm_columns state[FM_STATES]; /* of the optimizer's state */
+} fm_target;
 
 /* What a kind of layer can do. Buffers hold a batch, one sample a row, rows `in_stride` or
  * `out_stride` elements apart. Threads call these at the same time with disjoint rows or blocks. */
@@ -61,17 +73,16 @@ typedef struct {
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *parameters,
                      const void *transposed, size_t rows, const void *dy, void *dx,
                      fm_range columns, const fm_scratch *scratch);
-    /* target = gradient, or target += alpha * gradient, of the weights of these inputs and of all
-     * the target's columns, and of the biases; dy points at the first column. With `skip`, zeros of
-     * x are skipped. */
+    /* The gradient of the weights of these inputs and of all the target's columns, and of the
+     * biases; dy points at the first column. With `skip`, zeros of x are skipped. */
     void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, fm_gemm_mode mode, double alpha, fm_columns target,
-                     fm_range inputs, fm_range biases, const fm_scratch *scratch, int skip);
+                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
+                     const fm_scratch *scratch, int skip);
     /* The same for sparse samples, whose entries are used up; inputs are those that the entries
      * were collected for. */
-    void (*gradient_sparse)(const layer *l, const fm_kernels *kernels, size_t rows,
-                            fm_entries *entries, const void *dy, fm_gemm_mode mode, double alpha,
-                            fm_columns target, fm_range inputs, fm_range biases);
+    void (*gradient_sparse)(const layer *l, const fm_kernels *kernels, size_t rows, const void *dy,
+                            const fm_target *target, fm_range inputs, fm_range biases,
+                            const fm_scratch *scratch);
     /* The transposed copy of the weights of these inputs, after they have changed. */
     void (*transpose)(const layer *l, const fm_kernels *kernels, const void *parameters,
                       void *transposed, fm_range inputs);
@@ -119,6 +130,20 @@ static inline const layer *fm_last_layer(const fm_network *network)
 /* FM_OK if parameters, x, y and loss fit the network. y and loss may both be NULL. */
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
                              const fm_targets *y, const fm_loss *loss);
+
+/* Buffers that an optimizer keeps; NULL is plain SGD. */
+size_t fm_optimizer_states(const fm_optimizer *optimizer);
+fm_status fm_check_optimizer(const fm_optimizer *optimizer);
+/* The number-th step of an epoch, counted from 0. */
+fm_update fm_update_of(const fm_optimizer *optimizer, double lr, size_t number);
+/* How many inputs' gradients, of so many outputs, to store before they are used; at most
+ * FM_GRADIENT_INPUTS. */
+size_t fm_update_inputs(size_t outputs, size_t itemsize);
+/* Use a gradient, whose rows are gradient_row apart, for the target's parameters. */
+void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
+                       fm_range columns, const void *gradient, ptrdiff_t gradient_row);
+void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
+                      const void *gradient);
 
 /* The first layer's view of its input: which share is not zero, and of the groups of features that
  * share a tile of the gradient. */

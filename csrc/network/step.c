@@ -6,13 +6,16 @@
 /* Rows that pass through the layers together, while their activations are cached. */
 enum { BLOCK_ROWS = 64 };
 
-/* Copy the parameters of the layers past the first. */
-static void copy_rest(const fm_step *step, const void *from, const void *to)
+/* Copy what belongs to the layers past the first. */
+static void copy_rest(const fm_step *step, const fm_buffers *from, const fm_buffers *to)
 {
     const fm_network *net = step->network;
     const size_t begin = net->layers[1].weight;
-    memcpy(fm_at(to, (ptrdiff_t)begin, net->itemsize), fm_at(from, (ptrdiff_t)begin, net->itemsize),
-           (net->n_parameters - begin) * net->itemsize);
+    for (size_t i = 0; i < step->n_buffers; i++) {
+        memcpy(fm_at(to->of[i], (ptrdiff_t)begin, net->itemsize),
+               fm_at(from->of[i], (ptrdiff_t)begin, net->itemsize),
+               (net->n_parameters - begin) * net->itemsize);
+    }
 }
 
 void fm_step_begin(const fm_step *step, size_t part, size_t parts)
@@ -21,7 +24,7 @@ void fm_step_begin(const fm_step *step, size_t part, size_t parts)
         fm_first_fetch(step, part, parts);
     }
     if (step->split.replicated) {
-        copy_rest(step, step->parameters, fm_step_rest(step, part)->parameters);
+        copy_rest(step, &step->buffers, &fm_step_rest(step, part)->buffers);
     }
     fm_step_transpose(step, part, parts);
 }
@@ -32,7 +35,7 @@ void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
         fm_first_give_back(step, part, parts);
     }
     if (step->split.replicated && part == 0) {
-        copy_rest(step, fm_step_rest(step, part)->parameters, step->parameters);
+        copy_rest(step, &fm_step_rest(step, part)->buffers, &step->buffers);
     }
 }
 
@@ -86,7 +89,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->parameters, columns),
+    l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->buffers.of[0], columns),
                      rows.end - rows.begin,
                      fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
@@ -108,7 +111,7 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
         return;
     }
     const void *dy = fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item);
-    l->type->backward(l, step->kernels, rest->parameters, rest->transposed[i],
+    l->type->backward(l, step->kernels, rest->buffers.of[0], rest->transposed[i],
                       rows.end - rows.begin, dy, dx, columns, scratch);
     const fm_activation activation = net->layers[i - 1].activation;
     if (n == l->in_stride) {
@@ -224,8 +227,8 @@ static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part
     return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
 }
 
-void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                      void *target, size_t part, size_t parts)
+void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
+                      size_t parts)
 {
     const fm_network *net = step->network;
     const fm_rest *rest = fm_step_rest(step, part);
@@ -235,15 +238,18 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, do
         const fm_range biases = step->split.replicated
                                     ? all
                                     : fm_step_width(step, l->out_stride, part, parts);
-        const void *to = target == step->parameters ? rest->parameters : target;
         if (i == 0) {
-            fm_first_gradient(step, batch, mode, alpha, target, part, parts, inputs, biases);
-        } else {
-            l->type->gradient(l, step->kernels, batch.count,
-                              fm_step_output(step, rest, batch, i - 1), rest->deltas[i], mode,
-                              alpha, fm_columns_of(net, l, to, all), inputs, biases,
-                              &step->scratch[part], 0);
+            fm_first_gradient(step, batch, effect, part, parts, inputs, biases);
+            continue;
         }
+        fm_target target = fm_target_of(step, effect);
+        const void *to = effect->gradient ? effect->gradient : rest->buffers.of[0];
+        target.columns = fm_columns_of(net, l, to, all);
+        for (size_t s = 0; s < target.states; s++) {
+            target.state[s] = fm_columns_of(net, l, rest->buffers.of[1 + s], all);
+        }
+        l->type->gradient(l, step->kernels, batch.count, fm_step_output(step, rest, batch, i - 1),
+                          rest->deltas[i], &target, inputs, biases, &step->scratch[part], 0);
     }
 }
 
@@ -258,6 +264,6 @@ void fm_step_transpose(const fm_step *step, size_t part, size_t parts)
             const fm_range columns = fm_step_columns(step, part, parts);
             inputs = (fm_range){columns.begin, fm_min(columns.end, l->inputs)};
         }
-        l->type->transpose(l, step->kernels, rest->parameters, rest->transposed[i], inputs);
+        l->type->transpose(l, step->kernels, rest->buffers.of[0], rest->transposed[i], inputs);
     }
 }

@@ -12,20 +12,35 @@
 
 #include "split.h"
 
+/* The parameters, and an optimizer's state, which is laid out alike; NULL for what there is not. */
+enum { FM_BUFFERS = 1 + FM_STATES };
+typedef struct {
+    void *of[FM_BUFFERS];
+} fm_buffers;
+
+/* What becomes of gradients: they are stored, or alpha times them is added, or used for a step. */
+typedef struct {
+    fm_gemm_mode mode;
+    double alpha;
+    const fm_update *update;
+    void *gradient; /* NULL for the parameters */
+} fm_effect;
+
 /* What the layers past the first, and the loss, work on. */
 typedef struct {
-    const void *parameters; /* of the whole network; of the layers past the first if replicated */
-    void **outputs;         /* per layer but the first, batch x out_stride */
-    void **deltas;          /* per layer, batch x out_stride: gradients of the pre-activations */
-    void **transposed;      /* per layer but the first: its weights transposed; by layers NULL */
-    double *losses;         /* per sample of the batch */
+    fm_buffers buffers; /* of the whole network; of the layers past the first if replicated */
+    void **outputs;     /* per layer but the first, batch x out_stride */
+    void **deltas;      /* per layer, batch x out_stride: gradients of the pre-activations */
+    void **transposed;  /* per layer but the first: its weights transposed; by layers NULL */
+    double *losses;     /* per sample of the batch */
     uint8_t *correct;
 } fm_rest;
 
 typedef struct {
     const fm_network *network;
     const fm_kernels *kernels;
-    const void *parameters;
+    fm_buffers buffers;
+    size_t n_buffers;
     const fm_samples *x;
     const fm_targets *y;
     const fm_loss *loss;
@@ -37,7 +52,7 @@ typedef struct {
     size_t input_size; /* elements from one thread's input to the next, or 0 */
     void *first_output[2]; /* the first layer's outputs of even and odd steps */
     fm_scratch *scratch;   /* per thread */
-    void **panels;         /* per thread, by columns: its columns of the first layer's weights */
+    fm_buffers *panels;    /* per thread, by columns: its columns of the first layer's weights */
     fm_rest *rests;        /* one, or if replicated one for each thread */
     fm_dice dice;          /* its buffers, for such a loss */
 } fm_step;
@@ -82,8 +97,8 @@ int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t part
                    void *context);
 /* Of a batch that has passed: the sum of its losses, weighted; its hits are added to *correct. */
 double fm_step_loss(const fm_step *step, fm_batch batch, size_t *correct);
-void fm_step_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                      void *target, size_t part, size_t parts);
+void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
+                      size_t parts);
 /* Bring this thread's part of the transposed weights up to date. */
 void fm_step_transpose(const fm_step *step, size_t part, size_t parts);
 

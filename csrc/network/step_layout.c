@@ -64,7 +64,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
         s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
         s.list = take(c, 32 * words + 16, sizeof(uint32_t));
     }
-    if (batch > FM_GRADIENT_SAMPLES) {
+    if (batch > FM_GRADIENT_SAMPLES || step->n_buffers > 1) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
     if (step->split.by_layers) {
@@ -76,26 +76,25 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
 }
 
 /* Returns the buffers of the layers past the first. */
-static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, fm_split split,
-                         const void *parameters)
+static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, const fm_step *step)
 {
     const size_t item = network->itemsize, n_layers = network->n_layers;
-    fm_rest rest = {parameters,
+    fm_rest rest = {step->buffers,
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
                     take(c, batch, sizeof(double)),
                     take(c, batch, 1)};
-    if (split.replicated) {
+    for (size_t i = 0; i < step->n_buffers && step->split.replicated; i++) {
         const size_t begin = network->layers[1].weight;
-        const char *own = take(c, network->n_parameters - begin, item);
-        rest.parameters = c->base ? own - begin * item : NULL;
+        char *own = take(c, network->n_parameters - begin, item);
+        rest.buffers.of[i] = c->base ? own - begin * item : NULL;
     }
     for (size_t i = 0; i < n_layers; i++) {
         const layer *l = &network->layers[i];
         void *output = i ? take(c, batch, l->out_stride * item) : NULL;
         void *delta = take(c, batch, l->out_stride * item);
-        void *transposed = i && !split.by_layers ? take(c, l->transposed_size, item) : NULL;
+        void *transposed = i && !step->split.by_layers ? take(c, l->transposed_size, item) : NULL;
         if (c->base) {
             rest.outputs[i] = output;
             rest.deltas[i] = delta;
@@ -129,10 +128,11 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     for (size_t i = 0; i < threads; i++) {
         take_scratch(&c, network, x, batch, entries, step, base ? &step->scratch[i] : NULL);
         /* Any thread's, as fewer may come than were asked for. */
-        void *panel = step->split.by_columns ? take(&c, first->inputs, first->out_stride * item)
-                                             : NULL;
-        if (base) {
-            step->panels[i] = panel;
+        for (size_t b = 0; b < step->n_buffers && step->split.by_columns; b++) {
+            void *panel = take(&c, first->inputs, first->out_stride * item);
+            if (base) {
+                step->panels[i].of[b] = panel;
+            }
         }
     }
     for (size_t i = 0; i < 2; i++) {
@@ -141,7 +141,7 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     const size_t n_rests = step->split.replicated ? threads : 1;
     step->rests = take(&c, n_rests, sizeof *step->rests);
     for (size_t i = 0; i < n_rests; i++) {
-        const fm_rest rest = take_rest(&c, network, batch, step->split, step->parameters);
+        const fm_rest rest = take_rest(&c, network, batch, step);
         if (base) {
             step->rests[i] = rest;
         }

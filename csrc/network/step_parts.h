@@ -37,6 +37,14 @@ static inline void *fm_step_output(const fm_step *step, const fm_rest *rest, fm_
     return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
 }
 
+static inline fm_target fm_target_of(const fm_step *step, const fm_effect *effect)
+{
+    return (fm_target){.mode = effect->mode,
+                       .alpha = effect->alpha,
+                       .update = effect->update,
+                       .states = effect->update ? step->n_buffers - 1 : 0};
+}
+
 /* From the gradient by a row's prediction that by its pre-activation, padding included. */
 void fm_step_finish_delta(const fm_step *step, const void *output, void *delta);
 /* The loss of the whole batch, with hits and deltas of rows. */
@@ -48,9 +56,9 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
                       fm_range columns);
 /* Its gradient: split by columns, of all inputs and this thread's columns; otherwise of `inputs`
  * and all columns, and of `biases`. */
-void fm_first_gradient(const fm_step *step, fm_batch batch, fm_gemm_mode mode, double alpha,
-                       void *target, size_t part, size_t parts, fm_range inputs, fm_range biases);
-/* Split by columns: copy this thread's columns from the parameters, and back. */
+void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
+                       size_t parts, fm_range inputs, fm_range biases);
+/* Split by columns: copy this thread's columns from the step's buffers, and back. */
 void fm_first_fetch(const fm_step *step, size_t part, size_t parts);
 void fm_first_give_back(const fm_step *step, size_t part, size_t parts);
 

@@ -14,6 +14,7 @@
     void fm_fill_sigmoid_losses_##isa##_##bits(fm_kernels *);                                      \
     void fm_fill_error_losses_##isa##_##bits(fm_kernels *);                                        \
     void fm_fill_dice_losses_##isa##_##bits(fm_kernels *);                                         \
+    void fm_fill_optimizers_##isa##_##bits(fm_kernels *);                                          \
     void fm_fill_sparse_##isa##_##bits(fm_kernels *);                                              \
     void fm_fill_transpose_##isa##_##bits(fm_kernels *);
 #define DECLARE(isa, supported)                                                                    \
@@ -41,6 +42,7 @@ static void detect(void)
     fm_fill_sigmoid_losses_##isa##_##bits(table);                                                  \
     fm_fill_error_losses_##isa##_##bits(table);                                                    \
     fm_fill_dice_losses_##isa##_##bits(table);                                                     \
+    fm_fill_optimizers_##isa##_##bits(table);                                                      \
     fm_fill_sparse_##isa##_##bits(table);                                                          \
     fm_fill_transpose_##isa##_##bits(table);
 #define FILL(isa, supported)                                                                       \

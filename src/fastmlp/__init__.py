@@ -15,6 +15,7 @@ from . import (
     _openmp,  # noqa: F401  before whatever loads the core
     losses,
     ops,
+    optimizers,
 )
 from .callbacks import Callback, Progress
 from .checks import FilePath
@@ -58,6 +59,7 @@ __all__ = [
     "losses",
     "metrics",
     "ops",
+    "optimizers",
     "plot",
     "reference",
     "set_isa",

@@ -101,8 +101,21 @@ cdef extern from "fastmlp.h" nogil:
     void fm_network_free(fm_network *network)
     size_t fm_network_parameters(const fm_network *network)
     fm_status fm_network_layout(const fm_network *network, size_t layer, fm_layer_layout *layout)
+    ctypedef enum fm_update_kind:
+        FM_UPDATE_SGD
+    int FM_STATES
+    ctypedef struct fm_optimizer:
+        fm_update_kind kind
+        double beta1
+        double beta2
+        double epsilon
+        double weight_decay
+        int epsilon_hat
+        uint64_t steps
+        void *state[2]
     size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
-                                         const fm_loss *loss, size_t batch_size, int threads)
+                                         const fm_loss *loss, const fm_optimizer *optimizer,
+                                         size_t batch_size, int threads)
     size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
 
     ctypedef struct fm_totals:
@@ -115,6 +128,7 @@ cdef extern from "fastmlp.h" nogil:
         size_t batch_size
         int threads
         double lr
+        fm_optimizer *optimizer
         int shuffle
         uint64_t seed
         uint64_t epoch

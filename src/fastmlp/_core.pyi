@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .optimizers import State
 from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
@@ -12,8 +13,12 @@ LossFunction = Callable[[Array, Array, Array], float]
 # code: index into LOSSES, its parameter, its weights; or code, function, None
 Loss = tuple[int, float, Array | None] | tuple[int, LossFunction, None]
 
+# code: index into OPTIMIZERS, beta1, beta2, epsilon, weight_decay, epsilon_hat
+Optimizer = tuple[int, float, float, float, float, bool]
+
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
+OPTIMIZERS: tuple[str, ...]
 ALIGNMENT: int
 
 def available_isas() -> tuple[str, ...]: ...
@@ -44,7 +49,14 @@ class Network:
     def n_parameters(self) -> int: ...
     def layout(self, layer: int) -> tuple[int, int, int]: ...
     def model(self, parameters: Array) -> object: ...
-    def training_workspace(self, x: Samples, loss: Loss, batch_size: int, threads: int) -> int: ...
+    def training_workspace(
+        self,
+        x: Samples,
+        loss: Loss,
+        optimizer: Optimizer | None,
+        batch_size: int,
+        threads: int,
+    ) -> int: ...
     def train_epoch(
         self,
         parameters: Array,
@@ -52,6 +64,8 @@ class Network:
         y: Array,
         weights: Array | None,
         loss: Loss,
+        optimizer: Optimizer,
+        state: State,
         batch_size: int,
         threads: int,
         lr: float,

@@ -25,6 +25,7 @@ LOSSES = (
     "softmax_dice", "binary_dice", "softmax_element_dice", "binary_element_dice",
     "mean_squared_error", "mean_absolute_error", "huber", "poisson", "custom",
 )
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "rmsprop_momentum")
 ALIGNMENT = FM_ALIGNMENT
 _C_API = PyCapsule_New(<void *>fm_get_api(), "fastmlp._core._C_API", NULL)
 
@@ -403,6 +404,21 @@ cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller cal
     return as_struct
 
 
+# (code, beta1, beta2, epsilon, weight_decay, epsilon_hat); the state is added by who has it.
+cdef fm_optimizer as_optimizer(object optimizer) except *:
+    cdef fm_optimizer as_struct
+    cdef size_t i
+    code, beta1, beta2, epsilon, weight_decay, epsilon_hat = optimizer
+    as_struct.kind = <fm_update_kind><int>code
+    as_struct.beta1, as_struct.beta2 = beta1, beta2
+    as_struct.epsilon, as_struct.weight_decay = epsilon, weight_decay
+    as_struct.epsilon_hat = epsilon_hat
+    as_struct.steps = 0
+    for i in range(FM_STATES):
+        as_struct.state[i] = NULL
+    return as_struct
+
+
 # NULL, which the core reports as out of memory, where there is not so much.
 cdef void *allocate(size_t size) noexcept nogil:
     cdef void *memory
@@ -472,18 +488,26 @@ cdef class Network:
     cdef fm_loss loss_of(self, object loss, LossCaller caller) except *:
         return as_loss(loss, self.outputs, self.dtype, caller)
 
-    def training_workspace(self, x, loss, size_t batch_size, int threads):
+    def training_workspace(self, x, loss, optimizer, size_t batch_size, int threads):
         cdef fm_samples mx = as_samples(x)
         cdef fm_loss ml = self.loss_of(loss, None)
-        return fm_network_training_workspace(self.plan, &mx, &ml, batch_size, threads)
+        cdef fm_optimizer mo
+        cdef fm_optimizer *used = NULL
+        if optimizer is not None:
+            mo = as_optimizer(optimizer)
+            used = &mo
+        return fm_network_training_workspace(self.plan, &mx, &ml, used, batch_size, threads)
 
-    def train_epoch(self, parameters, x, y, weights, loss, size_t batch_size, int threads,
-                    double lr, bint shuffle, uint64_t seed, uint64_t epoch, workspace, progress,
-                    double poll_seconds):
+    def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
+                    int threads, double lr, bint shuffle, uint64_t seed, uint64_t epoch, workspace,
+                    progress, double poll_seconds):
         """Train an epoch; return sum of losses, of weights, hits, and whether every loss was finite.
 
-        What `progress` or a loss in Python raises is raised.
+        The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises is
+        raised.
         """
+        cdef fm_optimizer mo = as_optimizer(optimizer)
+        cdef fm_matrix ms
         cdef fm_samples mx = as_samples(x)
         cdef fm_matrix mp = view(parameters, True), values
         cdef fm_matrix mw = view(workspace, True)
@@ -499,6 +523,13 @@ cdef class Network:
         options.batch_size = batch_size
         options.threads = threads
         options.lr = lr
+        for i, buffers in enumerate(state.buffers):
+            ms = view(buffers[0], True)
+            if ms.dtype != self.dtype or ms.cols != mp.cols:
+                raise ValueError("a state laid out as the parameters expected")
+            mo.state[<size_t>i] = ms.data
+        mo.steps = state.steps
+        options.optimizer = &mo
         options.shuffle = shuffle
         options.seed = seed
         options.epoch = epoch
@@ -509,6 +540,7 @@ cdef class Network:
             status = fm_network_train_epoch(
                 self.plan, mp.data, &mx, &my, &ml, &options, mw.data, mw.cols, &totals
             )
+        state.steps = mo.steps
         if reporter.raised is not None:
             raise reporter.raised
         if caller.raised is not None:

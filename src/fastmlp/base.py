@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, losses
+from . import checks, losses, optimizers
 from .callbacks import Callback, Progress
 from .checks import Features
 from .errors import DivergenceError, NotFiniteError
@@ -65,6 +65,15 @@ class Samples:
         return len(self.X)
 
 
+@dataclass(frozen=True)
+class Training:
+    """How an epoch trains: the options of `fit`, checked."""
+
+    batch_size: int
+    lr: float
+    shuffle: bool
+
+
 def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
     """Return a table of the layers with their shapes, activations and parameters."""
     rows = [("layer", "shape", "activation", "parameters")]
@@ -102,7 +111,7 @@ def epoch_line(history: History, epochs: int) -> str:
 
 # Named like its subclasses, for Python's own errors name a method by the class that defines it.
 class MLP(ABC):
-    """A multi-layer perceptron trained by mini-batch stochastic gradient descent.
+    """A multi-layer perceptron trained by mini-batches.
 
     Parameters
     ----------
@@ -139,6 +148,8 @@ class MLP(ABC):
         trained on uint8 takes values 0 to 255 as uint8 and values 0 to 1 as floats.
     history
         The `History` of the last fit, or None.
+    optimizer
+        The optimizer of the last fit, an object of `fastmlp.optimizers`, or None.
     """
 
     _weights: list[Array]
@@ -167,6 +178,7 @@ class MLP(ABC):
         self.epochs_trained = 0
         self.trained_on: str | None = None
         self.history: History | None = None
+        self._optimizer_state: optimizers.State | None = None
         self._allocate()
         drawn = initial_weights(self.layers, self.init, self.dtype, self.seed)
         for weight, values in zip(self._weights, drawn, strict=True):
@@ -202,6 +214,11 @@ class MLP(ABC):
         return checks.count_parameters(self.layers)
 
     @property
+    def optimizer(self) -> optimizers.Optimizer | None:
+        """The optimizer of the last fit."""
+        return None if self._optimizer_state is None else self._optimizer_state.optimizer
+
+    @property
     def weights(self) -> list[Array]:
         """The weights of each layer, (fan_in, fan_out): the arrays themselves, not copies."""
         return list(self._weights)
@@ -233,6 +250,7 @@ class MLP(ABC):
         verbose: int = 0,
         callbacks: Iterable[Callback] = (),
         sample_weight: npt.ArrayLike | None = None,
+        optimizer: str | optimizers.Optimizer = "sgd",
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -254,7 +272,8 @@ class MLP(ABC):
         batch_size
             Samples to an update; the last batch of an epoch has what remains.
         lr
-            Learning rate: each parameter p becomes p - lr dL/dp.
+            Learning rate, see the formulas of the optimizer; plain SGD makes each parameter p
+            p - lr dL/dp. Adam and RMSprop want about 0.001.
         shuffle
             Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
         validation_data
@@ -266,6 +285,10 @@ class MLP(ABC):
         sample_weight
             (n,) finite numbers of at least 0, not all 0: the loss of a batch is
             sum(w_i L_i) / sum(w_i), so that a weight of 2 is as good as a second copy in the batch.
+        optimizer
+            A name of `fastmlp.optimizers.NAMES` ("sgd", "adam", "adamw", "rmsprop") or an object of
+            `fastmlp.optimizers`. What it remembers of the parameters stays with the network: a fit
+            with an equal optimizer goes on from there, one with another starts anew.
 
         Returns
         -------
@@ -300,10 +323,14 @@ class MLP(ABC):
             validation = self._check_data(*held_out, *(f"validation_data[{i}]" for i in range(3)))
         verbose = checks.check_verbose(verbose)
         hooks = checks.check_callbacks(callbacks)
+        kind = optimizers.get(optimizer)
+        kind.check(self.dtype)
 
         net: Any = self
         n_samples = len(samples)
+        training = Training(batch_size, lr, shuffle)
         before = self._state()
+        state = self._use_optimizer(kind)
         history = self.history = History()
         self.trained_on = samples.X.dtype.name
         with ExitStack() as at_end:
@@ -315,9 +342,11 @@ class MLP(ABC):
                 began = time.perf_counter()
                 report = self._reporter(hooks, epoch, epochs, n_samples, began)
                 try:
-                    sums = self._train_epoch(samples, batch_size, lr, shuffle, report)
+                    sums = self._train_epoch(samples, training, state, report)
                     if not all(self._is_finite(p) for p in self._buffers()):
                         raise NotFiniteError("a weight is not finite")
+                    if not all(self._is_finite(s) for s in state.arrays()):
+                        raise NotFiniteError("a moment of the optimizer is not finite")
                     progress = report(*sums, n_samples)
                     measured = None if validation is None else self._evaluate(validation)
                 except NotFiniteError as error:
@@ -402,18 +431,35 @@ class MLP(ABC):
             f"try an lr below {lr:g}, or scale X to about unit variance (or to [0, 1])"
         )
 
-    def _state(self) -> tuple[list[Array], dict[str, Any]]:
+    def _state(self) -> tuple[list[Array], int, dict[str, Any]]:
         """Return copies of all that `fit` changes."""
-        parameters = [buffer.copy() for buffer in self._buffers()]
-        names = ("epochs_trained", "trained_on", "history")
-        return parameters, {name: getattr(self, name) for name in names}
+        arrays = [array.copy() for array in self._arrays()]
+        steps = self._optimizer_state.steps if self._optimizer_state else 0
+        names = ("epochs_trained", "trained_on", "history", "_optimizer_state")
+        return arrays, steps, {name: getattr(self, name) for name in names}
 
-    def _restore(self, state: tuple[list[Array], dict[str, Any]]) -> None:
+    def _restore(self, state: tuple[list[Array], int, dict[str, Any]]) -> None:
         """Go back to what `_state` returned, in place."""
-        parameters, attributes = state
+        arrays, steps, attributes = state
         self.__dict__.update(attributes)
-        for buffer, saved in zip(self._buffers(), parameters, strict=True):
-            buffer[...] = saved
+        if self._optimizer_state is not None:
+            self._optimizer_state.steps = steps
+        for array, saved in zip(self._arrays(), arrays, strict=True):
+            array[...] = saved
+
+    def _arrays(self) -> list[Array]:
+        """Return the arrays of the parameters and of the optimizer's state."""
+        state = self._optimizer_state
+        return [*self._buffers(), *(state.arrays() if state else [])]
+
+    def _use_optimizer(self, optimizer: optimizers.Optimizer) -> optimizers.State:
+        """Return the state to go on from with an optimizer."""
+        state = self._optimizer_state
+        if state is None or state.optimizer != optimizer:
+            count = optimizers.STATES[optimizer.rule().name]
+            state = optimizers.State(optimizer, [self._zeros() for _ in range(count)])
+            self._optimizer_state = state
+        return state
 
     # Use ------------------------------------------------------------------------------------
 
@@ -545,14 +591,19 @@ class MLP(ABC):
         """Return the arrays that hold all parameters and whatever lies between them."""
 
     @abstractmethod
+    def _zeros(self) -> list[Array]:
+        """Return arrays like those of `_buffers`, all zero."""
+
+    @abstractmethod
     def _train_epoch(
-        self, samples: Samples, batch_size: int, lr: float, shuffle: bool, report: Report
+        self, samples: Samples, training: Training, state: optimizers.State, report: Report
     ) -> tuple[float, float, int]:
         """Train on every sample once; return the sums of the weighted losses and of the weights,
         and the hits met on the way.
 
-        `report` is called a few times a second, between updates. A loss that is not finite ends
-        the epoch with NotFiniteError.
+        `state` is what the optimizer has to start from, and keeps up to date, its steps too where
+        the epoch does not end. `report` is called a few times a second, between updates. A loss
+        that is not finite ends the epoch with NotFiniteError.
         """
 
     def _end_fit(self) -> None:  # noqa: B027  not every subclass has something to give back

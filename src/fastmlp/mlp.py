@@ -10,6 +10,7 @@ from . import _core, base, checks, loss_ops, ops
 from .checks import Features
 from .errors import NotFiniteError
 from .losses import Loss
+from .optimizers import State
 
 Array = npt.NDArray[Any]
 
@@ -35,8 +36,7 @@ class MLP(base.MLP):
         codes = [ops.ACTIVATION_CODES[name] for name in self.activations]
         self._double = self.dtype == np.float64
         self._plan = _core.Network(self._double, list(zip(fan_ins, fan_outs, codes, strict=True)))
-        self._parameters = aligned_empty(self._plan.n_parameters, self.dtype)
-        self._parameters[:] = 0
+        (self._parameters,) = self._zeros()
         self._workspace: Array | None = None
         self._weights, self._biases = self._views(self._parameters)
 
@@ -55,6 +55,11 @@ class MLP(base.MLP):
     def _buffers(self) -> list[Array]:
         return [self._parameters]
 
+    def _zeros(self) -> list[Array]:
+        buffer = aligned_empty(self._plan.n_parameters, self.dtype)
+        buffer[:] = 0
+        return [buffer]
+
     def _core_loss(self, samples: base.Samples) -> loss_ops.CoreLoss:
         if isinstance(self.loss, Loss):
             output = self.activations[-1]
@@ -64,15 +69,16 @@ class MLP(base.MLP):
     def _train_epoch(
         self,
         samples: base.Samples,
-        batch_size: int,
-        lr: float,
-        shuffle: bool,
+        training: base.Training,
+        state: State,
         report: base.Report,
     ) -> tuple[float, float, int]:
-        batch_size = min(batch_size, len(samples))
+        batch_size = min(training.batch_size, len(samples))
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
-        size = self._plan.training_workspace(samples.X, loss, batch_size, threads)
+        rule = state.optimizer.rule()
+        optimizer = (_core.OPTIMIZERS.index(rule.name), *rule[1:])
+        size = self._plan.training_workspace(samples.X, loss, optimizer, batch_size, threads)
         # The system would clear the pages of a new workspace in every epoch. It is nobody else's
         # while it is used: another fit of this network, in another thread, would write into it.
         workspace, self._workspace = self._workspace, None
@@ -84,10 +90,12 @@ class MLP(base.MLP):
             samples.y,
             samples.weights,
             loss,
+            optimizer,
+            state,
             batch_size,
             threads,
-            lr,
-            shuffle,
+            training.lr,
+            training.shuffle,
             self.seed,
             self.epochs_trained,
             workspace,
@@ -105,7 +113,7 @@ class MLP(base.MLP):
     def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
-        size = self._plan.training_workspace(samples.X, loss, len(samples), threads)
+        size = self._plan.training_workspace(samples.X, loss, None, len(samples), threads)
         gradient = np.empty_like(self._parameters)
         loss_sum, weight_sum, _ = self._plan.gradient(
             self._parameters,
@@ -169,11 +177,19 @@ class MLP(base.MLP):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the network from what `__getstate__` returned."""
+        self._optimizer_state = None  # files and earlier pickles have none
         self.__dict__.update(state["attributes"])
         self._allocate()
         saved = (*state["weights"], *state["biases"])
         for parameter, values in zip((*self._weights, *self._biases), saved, strict=True):
             parameter[...] = values
+        kept = self._optimizer_state
+        if kept is not None:
+            # Arrays that are this network's own, and aligned.
+            buffers = [self._zeros() for _ in kept.buffers]
+            self._optimizer_state = State(kept.optimizer, buffers, kept.steps)
+            for array, values in zip(self._optimizer_state.arrays(), kept.arrays(), strict=True):
+                array[...] = values
 
     def save(self, path: checks.FilePath) -> None:
         """Write the network to a safetensors file that `fastmlp.load` reads.

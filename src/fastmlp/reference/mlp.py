@@ -12,9 +12,10 @@ from ..base import LOGIT_OUTPUTS
 from ..checks import Features
 from ..errors import NotFiniteError
 from ..losses import Loss
+from ..optimizers import State
 from ..scores import correct_rows
 from ..sparse import SparseRows
-from . import ops
+from . import ops, steps
 
 Array = npt.NDArray[Any]
 
@@ -46,7 +47,7 @@ def epoch_order(n_samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 
 
 class MLP(base.MLP):
-    """A multi-layer perceptron trained by mini-batch stochastic gradient descent, in NumPy.
+    """A multi-layer perceptron trained by mini-batches, in NumPy.
 
     Parameters, methods and results are those of `fastmlp.MLP`: from the same seed and data it
     starts at the same weights and draws the same batches.
@@ -60,16 +61,18 @@ class MLP(base.MLP):
     def _buffers(self) -> list[Array]:
         return [*self._weights, *self._biases]
 
+    def _zeros(self) -> list[Array]:
+        return [np.zeros_like(buffer) for buffer in self._buffers()]
+
     def _train_epoch(
         self,
         samples: base.Samples,
-        batch_size: int,
-        lr: float,
-        shuffle: bool,
+        training: base.Training,
+        state: State,
         report: base.Report,
     ) -> tuple[float, float, int]:
-        n_samples = len(samples)
-        order = epoch_order(n_samples, self.seed, self.epochs_trained) if shuffle else None
+        n_samples, batch_size = len(samples), training.batch_size
+        order = epoch_order(n_samples, self.seed, self.epochs_trained) if training.shuffle else None
         total_loss = total_weight = 0.0
         total_correct = 0
         # Overflow is met by the test of the loss, so NumPy need not warn of it.
@@ -87,10 +90,11 @@ class MLP(base.MLP):
                 total_correct += self._hits(outputs[-1], samples.y[rows])
                 dz = self._through_output(dz, outputs[-1])
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
-                for w, dw in zip(self._weights, weight_gradients, strict=True):
-                    ops.sgd_update(w, dw, lr)
-                for b, db in zip(self._biases, bias_gradients, strict=True):
-                    ops.sgd_update(b, db, lr)
+                state.steps += 1
+                gradients = [*weight_gradients, *bias_gradients]
+                for i, (p, g) in enumerate(zip(self._buffers(), gradients, strict=True)):
+                    kept = [arrays[i] for arrays in state.buffers]
+                    steps.take(state.optimizer, p, g, kept, training.lr, state.steps)
         return total_loss, total_weight, total_correct
 
     def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:

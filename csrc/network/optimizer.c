@@ -1,0 +1,95 @@
+/* An optimizer within a training step. */
+#include <math.h>
+
+#include "network.h"
+
+static const size_t states_of[FM_UPDATES] = {
+    [FM_UPDATE_SGD] = 0,
+    [FM_UPDATE_MOMENTUM] = 1,
+    [FM_UPDATE_NESTEROV] = 1,
+    [FM_UPDATE_ADAM] = 2,
+    [FM_UPDATE_ADAMW] = 2,
+    [FM_UPDATE_RMSPROP] = 1,
+    [FM_UPDATE_RMSPROP_MOMENTUM] = 2,
+};
+
+size_t fm_optimizer_states(const fm_optimizer *optimizer)
+{
+    return optimizer ? states_of[optimizer->kind] : 0;
+}
+
+fm_status fm_check_optimizer(const fm_optimizer *o)
+{
+    if (!o) {
+        return FM_OK;
+    }
+    if (o->kind < 0 || o->kind >= FM_UPDATES || !(o->beta1 >= 0 && o->beta1 < 1) ||
+        !(o->beta2 >= 0 && o->beta2 < 1) || !isfinite(o->epsilon) || !isfinite(o->weight_decay)) {
+        return FM_ERROR_VALUE;
+    }
+    for (size_t i = 0; i < fm_optimizer_states(o); i++) {
+        if (!o->state[i] || (uintptr_t)o->state[i] % FM_ALIGNMENT) {
+            return FM_ERROR_VALUE;
+        }
+    }
+    return FM_OK;
+}
+
+fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number)
+{
+    fm_update u = {.kind = o->kind,
+                   .rate = lr,
+                   .keep1 = o->beta1,
+                   .keep2 = o->beta2,
+                   .take1 = 1 - o->beta1,
+                   .take2 = 1 - o->beta2,
+                   .epsilon = o->epsilon,
+                   .decay = 1 - lr * o->weight_decay};
+    if (o->kind == FM_UPDATE_ADAM || o->kind == FM_UPDATE_ADAMW) {
+        const double t = (double)(o->steps + number + 1);
+        const double unbiased = sqrt(1 - pow(o->beta2, t));
+        u.rate = lr / (1 - pow(o->beta1, t));
+        u.root = 1 / unbiased;
+        u.epsilon = o->epsilon_hat ? o->epsilon / unbiased : o->epsilon;
+    }
+    return u;
+}
+
+/* Bytes of a gradient that is used while it is in the first-level cache. */
+enum { BLOCK_BYTES = 16 * 1024 };
+
+size_t fm_update_inputs(size_t outputs, size_t item)
+{
+    const size_t fit = BLOCK_BYTES / (outputs * item) / 8 * 8;
+    return fm_max(8, fm_min(fit, FM_GRADIENT_INPUTS));
+}
+
+static void update(const fm_kernels *kernels, const fm_target *t, size_t rows, size_t n,
+                   const void *gradient, ptrdiff_t gradient_row, ptrdiff_t input, ptrdiff_t column,
+                   int bias)
+{
+    fm_update_block block = {rows, n, gradient, NULL, {NULL}, gradient_row, t->columns.row, 0};
+    const size_t item = kernels->itemsize;
+    const fm_columns *c = &t->columns;
+    block.weights = fm_at(bias ? c->bias : c->weight, input * c->row + column, item);
+    for (size_t i = 0; i < t->states; i++) {
+        c = &t->state[i];
+        block.state[i] = fm_at(bias ? c->bias : c->weight, input * c->row + column, item);
+        block.state_row = c->row;
+    }
+    kernels->update[t->update->kind](t->update, &block);
+}
+
+void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
+                       fm_range columns, const void *gradient, ptrdiff_t gradient_row)
+{
+    update(kernels, target, inputs.end - inputs.begin, columns.end - columns.begin, gradient,
+           gradient_row, (ptrdiff_t)inputs.begin, (ptrdiff_t)columns.begin, 0);
+}
+
+void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
+                      const void *gradient)
+{
+    update(kernels, target, 1, biases.end - biases.begin, gradient, 0, 0, (ptrdiff_t)biases.begin,
+           1);
+}
