@@ -1,10 +1,6 @@
 /* Steps of optimizers, see kernels.h for the formulas. */
 #include "simd.h"
 
-#ifdef __SSE2__
-#include <xmmintrin.h>
-#endif
-
 typedef struct {
     vec rate, keep1, take1, keep2, take2, root, epsilon, decay;
 } constants;
@@ -72,34 +68,8 @@ ALWAYS_INLINE void update(const fm_update *u, const fm_update_block *b, const fm
     }
 }
 
-typedef void (*rule)(const fm_update *u, const fm_update_block *b);
-
-/* What an optimizer keeps for a weight without a gradient decays until it is subnormal, and would
- * stay so: arithmetic on such numbers takes x86 processors a hundred cycles. Here they count as
- * zero. The rule is not inlined, so that none of it is moved out from between the switches. */
-ALWAYS_INLINE void without_subnormals(rule run, const fm_update *u, const fm_update_block *b)
-{
-#ifdef __SSE2__
-    enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
-    run(u, b);
-    _mm_setcsr(before);
-#else
-    run(u, b);
-#endif
-}
-
 #define UPDATE(name, kind, states)                                                                 \
-    static __attribute__((noinline)) void name##_rule(const fm_update *u,                          \
-                                                      const fm_update_block *b)                    \
-    {                                                                                              \
-        update(u, b, kind, states);                                                                \
-    }                                                                                              \
-    static void name(const fm_update *u, const fm_update_block *b)                                 \
-    {                                                                                              \
-        without_subnormals(name##_rule, u, b);                                                     \
-    }
+    static void name(const fm_update *u, const fm_update_block *b) { update(u, b, kind, states); }
 
 UPDATE(momentum, FM_UPDATE_MOMENTUM, 1)
 UPDATE(nesterov, FM_UPDATE_NESTEROV, 1)

@@ -117,8 +117,9 @@ static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
 }
 
 /* Threads leave the loop together: the status is set before a step's second barrier only, and
- * looked at after it, so all see the same. Gradients of saturated outputs are subnormal or nearly,
- * and made steps five times as long; updates do not notice. */
+ * looked at after it, so all see the same. Gradients of saturated outputs, and what an
+ * optimizer keeps for a weight without a gradient, become subnormal, and then made steps five times
+ * as long; weights do not notice. */
 static void train(void *context, size_t part, size_t parts)
 {
     const uint64_t kept = fm_flush_subnormals();
