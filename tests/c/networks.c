@@ -257,10 +257,12 @@ typedef struct {
     fm_loss loss;
     fm_training training;
     array zeros;
-    array start;      /* the parameters before */
-    array gradient;   /* of the mean over all samples, there */
-    array parameters; /* the trained ones */
-    array outputs;    /* of the trained network */
+    array start;             /* the parameters before */
+    array gradient;          /* of the mean over all samples, there */
+    array parameters;        /* the trained ones */
+    array outputs;           /* of the trained network */
+    array states[FM_STATES]; /* of an optimizer, zero */
+    double *kept;            /* the same in the model */
     double mean, final_mean, error;
 } run;
 
@@ -340,11 +342,16 @@ static void train(run *r, const fm_samples *x, const char *what)
     {
         fm_totals totals = {0};
         const size_t batch = r->training.batch_size;
-        const size_t size = fm_network_training_workspace(r->network, x, &r->loss, NULL, batch,
-                                                          threads);
+        const size_t size = fm_network_training_workspace(r->network, x, &r->loss,
+                                                          r->training.optimizer, batch, threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         memcpy(r->parameters.memory, r->start.memory, r->start.bytes);
         r->training.threads = threads;
+        if (r->training.optimizer) {
+            r->training.optimizer->steps = 0;
+            put(&r->states[0]);
+            put(&r->states[1]);
+        }
         const fm_status status = fm_network_train_epoch(r->network, r->parameters.matrix.data, x,
                                                         &r->targets, &r->loss, &r->training,
                                                         workspace, size, &totals);
@@ -352,6 +359,69 @@ static void train(run *r, const fm_samples *x, const char *what)
         compare(&r->parameters, status, what);
         compare_number(totals.loss / totals.weight, r->mean, r->error, "loss");
     }
+}
+
+/* A step of an optimizer, by its formula; s0 and s1 are what it keeps. */
+static double step_of(const fm_optimizer *o, double lr, double t, double w, double g, double *s0,
+                      double *s1)
+{
+    const int adam = o->kind == FM_UPDATE_ADAM || o->kind == FM_UPDATE_ADAMW;
+    if (o->kind == FM_UPDATE_MOMENTUM || o->kind == FM_UPDATE_NESTEROV) {
+        *s0 = o->beta1 * *s0 - lr * g;
+        return w + (o->kind == FM_UPDATE_NESTEROV ? o->beta1 * *s0 - lr * g : *s0);
+    }
+    if (!adam) {
+        *s0 = o->beta2 * *s0 + (1 - o->beta2) * g * g;
+        const double step = -lr * g / (sqrt(*s0) + o->epsilon);
+        *s1 = o->kind == FM_UPDATE_RMSPROP ? step : o->beta1 * *s1 + step;
+        return w + *s1;
+    }
+    *s0 = o->beta1 * *s0 + (1 - o->beta1) * g;
+    *s1 = o->beta2 * *s1 + (1 - o->beta2) * g * g;
+    const double decay = o->kind == FM_UPDATE_ADAMW ? lr * o->weight_decay * w : 0;
+    const double unbiased = *s1 / (1 - pow(o->beta2, t));
+    return w - decay - lr * *s0 / (1 - pow(o->beta1, t)) / (sqrt(unbiased) + o->epsilon);
+}
+
+/* An epoch with an optimizer, in the model and then in the network. An epsilon of 1 keeps the error
+ * of a quotient at that of the gradient. */
+static void optimize(run *r, model *m, const double *x, const array *t, const double *weights,
+                     const size_t *order, const inputs *in, fm_update_kind rule)
+{
+    static const char *const names[FM_UPDATES] = {
+        "", "momentum", "nesterov", "adam", "adamw", "rmsprop", "rmsprop with momentum"};
+    const plan *p = m->plan;
+    const size_t n = m->n_parameters;
+    fm_optimizer o = {rule, 0.8, 0.9, 1, 0.5, 0, 0, {NULL, NULL}};
+    double *kept = r->kept, all = 0, total;
+    memset(kept, 0, FM_STATES * n * sizeof *kept);
+    memcpy(m->parameters, r->start.value, n * sizeof *m->parameters);
+    r->mean = 0;
+    for (size_t step = 0; step < p->steps; step++) {
+        const double mean = differentiate_plainly(m, x, t, weights, order + step * p->batch,
+                                                  p->batch, &total);
+        r->mean += mean * total;
+        all += total;
+        for (size_t i = 0; i < n; i++) {
+            m->parameters[i] = step_of(&o, r->training.lr, (double)(step + 1), m->parameters[i],
+                                       m->gradient[i], &kept[i], &kept[n + i]);
+        }
+    }
+    r->mean /= all;
+    for (size_t i = 0; i < n; i++) {
+        /* Momentum makes up to 1 / (1 - 0.8) of an error. */
+        r->parameters.value[i] = m->parameters[i];
+        r->parameters.bound[i] = 5 * r->training.lr * r->error +
+                                 2 * (double)p->steps * unit * fabs(m->parameters[i]);
+    }
+    r->parameters.first = NULL;
+    for (size_t s = 0; s < FM_STATES; s++) {
+        o.state[s] = r->states[s].matrix.data;
+    }
+    r->training.optimizer = &o;
+    train(r, &in->dense, names[rule]);
+    train(r, &in->compressed, names[rule]);
+    r->training.optimizer = NULL;
 }
 
 static void predict(run *r, const fm_samples *x, const char *what)
@@ -398,7 +468,7 @@ static void check_plan(const plan *p)
     if (status) {
         return;
     }
-    const model m = begin(p, network);
+    model m = begin(p, network);
     const size_t rows = p->batch * p->steps, classes = p->widths[p->n_layers];
     double *x = take(rows * p->widths[0] * sizeof *x);
     const inputs in = samples_of(p, rows, x);
@@ -428,7 +498,9 @@ static void check_plan(const plan *p)
              .zeros = argument(1, m.n_parameters, 0),
              .gradient = result(1, m.n_parameters),
              .parameters = result(1, m.n_parameters),
-             .outputs = result(rows, classes)};
+             .outputs = result(rows, classes),
+             .states = {argument(1, m.n_parameters, 0), argument(1, m.n_parameters, 0)},
+             .kept = take(FM_STATES * m.n_parameters * sizeof(double))};
     memcpy(r.start.value, m.parameters, m.n_parameters * sizeof *m.parameters);
     put(&r.start);
 
@@ -469,9 +541,14 @@ static void check_plan(const plan *p)
     train(&r, &in.compressed, "training, compressed");
     predict(&r, &in.dense, "prediction");
     predict(&r, &in.compressed, "prediction, compressed");
+    const fm_loss loss = r.loss;
     r.loss.kind = loss_for(p->output); /* one over the batch cannot be evaluated */
     evaluate(&r, &in.dense, "evaluation");
     evaluate(&r, &in.compressed, "evaluation, compressed");
+    r.loss = loss;
+    for (fm_update_kind rule = FM_UPDATE_MOMENTUM; rule < FM_UPDATES; rule++) {
+        optimize(&r, &m, x, &t, weights, order, &in, rule);
+    }
     fm_network_free(network);
 }
 
