@@ -378,6 +378,22 @@ def test_an_interrupted_epoch_counts_its_steps(cls, monkeypatch):
     assert net._optimizer_state.steps == -(-seen[-1] // BATCH)
 
 
+@ENGINES
+def test_a_copy_made_within_an_epoch_counts_its_steps(cls, monkeypatch, threads):
+    monkeypatch.setattr(fm.mlp, "POLL_SECONDS", 0.0)
+    X, y = data()
+    seen = []
+
+    class Duplicate(fm.Callback):
+        def on_progress(self, net, progress):
+            steps = (progress.epoch - 1) * -(-N // BATCH) + -(-progress.samples // BATCH)
+            seen.append((copy.deepcopy(net)._optimizer_state.steps, steps))
+
+    network(cls).fit(X, y, epochs=2, batch_size=BATCH, optimizer="adam", callbacks=[Duplicate()])
+    assert len(seen) >= 2
+    assert all(counted == steps for counted, steps in seen)
+
+
 # Arguments ----------------------------------------------------------------------------------------
 
 

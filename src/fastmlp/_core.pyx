@@ -331,6 +331,10 @@ cdef class Reporter:
     # What the progress function of a running epoch needs, and the exception it met.
     cdef object function
     cdef object raised
+    # The optimizer's state, its steps before the epoch, and the samples of a step.
+    cdef object state
+    cdef uint64_t steps
+    cdef size_t batch_size
 
 
 cdef int report(void *context, const fm_totals *totals) noexcept with gil:
@@ -338,6 +342,9 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     try:
         PyErr_CheckSignals()
         if reporter.function is not None and totals.samples:
+            # Only an epoch's last step has fewer samples.
+            taken = (totals.samples + reporter.batch_size - 1) // reporter.batch_size
+            reporter.state.steps = reporter.steps + taken
             reporter.function(totals.loss, totals.weight, totals.correct, totals.samples)
     except BaseException as error:
         reporter.raised = error
@@ -519,6 +526,7 @@ cdef class Network:
         cdef fm_status status
         cdef Reporter reporter = Reporter()
         reporter.function = progress
+        reporter.state, reporter.steps, reporter.batch_size = state, state.steps, batch_size
         caller.workspace, caller.base = workspace, <char *>mw.data
         options.batch_size = batch_size
         options.threads = threads
