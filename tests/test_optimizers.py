@@ -456,3 +456,9 @@ def test_objects_are_values():
     for optimizer in OPTIMIZERS:
         assert pickle.loads(pickle.dumps(optimizer)) == optimizer
     assert set(optimizers.STATES) == set(fm._core.OPTIMIZERS)
+
+
+def test_the_base_class_is_no_optimizer():
+    net = fm.MLP([3, 2])
+    with pytest.raises(TypeError, match="optimizer must be a name or an object of"):
+        net.fit(np.ones((4, 3)), [0, 1, 0, 1], epochs=1, optimizer=fm.optimizers.Optimizer())

@@ -274,7 +274,7 @@ def get(optimizer: str | Optimizer) -> Optimizer:
         return kind()
     if isinstance(optimizer, type):
         raise TypeError(f"optimizer is the class {optimizer.__name__}: pass an object of it")
-    if not isinstance(optimizer, Optimizer):
+    if type(optimizer) not in CLASSES.values():
         raise TypeError(
             f"optimizer must be a name or an object of fm.optimizers, got {optimizer!r}"
         )
