@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import named, path, reported
+from .options import Quiet, named, path, reported
 from .study import app as study
 
 app = typer.Typer(
@@ -202,7 +202,7 @@ def train(
             "those of an earlier run are replaced.",
         ),
     ] = Path("fastmlp-run"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network; write it, its history and a picture of it to a folder.
 

@@ -3,11 +3,8 @@
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -18,6 +15,7 @@ from fastmlp.study.store import RUNS, SETTINGS
 
 from .console import clock, line, output
 from .files import naming, prepare_folder, write_figure
+from .last_line import LastLine
 from .stop import Stop
 
 _BAR_WIDTH = 40
@@ -25,34 +23,15 @@ _LINES = 10
 """As many lines tell of the progress where there is no terminal."""
 
 
-class Reporter:
+class Reporter(LastLine):
     """Shows how far a study has come: a bar in a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live: Live | None = None
-        if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
-            self._live = Live(console=console, auto_refresh=False, transient=True)
+        super().__init__(console)
         self._started = time.perf_counter()
         self._at_start: int | None = None
         self._told = 0
         self.finished = 0
-
-    def __enter__(self) -> Self:
-        """Take over the terminal's last line."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        if self._live:
-            self._live.stop()
 
     def update(self, finished: int, total: int) -> None:
         """Show the number of finished runs."""

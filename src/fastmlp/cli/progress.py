@@ -1,17 +1,16 @@
 """What a training shows of itself: a bar per epoch in a terminal, a line per epoch elsewhere."""
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from fastmlp.callbacks import Callback, Progress
 
 from .console import clock, line, percent
+from .last_line import LastLine
 
 if TYPE_CHECKING:
     from fastmlp.history import History
@@ -21,36 +20,17 @@ _NARROWEST_BAR, _WIDEST_BAR = 5, 30
 _MEASURE_WIDTH, _RATE_WIDTH, _CLOCK_WIDTH, _GAP = 9, 11, 7, 2
 
 
-class Reporter(Callback):
+class Reporter(LastLine, Callback):
     """Shows a fit on a console; a context manager that must surround the fit.
 
     In a terminal the running epoch's bar moves below those of the finished epochs.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live: Live | None = None
-        if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
-            self._live = Live(console=console, auto_refresh=False, transient=True)
+        super().__init__(console)
         self._classifies = True
         self._epochs = self._n_samples = 0
         self._started = 0.0
-
-    def __enter__(self) -> Self:
-        """Take over the terminal's last line."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the terminal back, without the bar of an epoch that was not finished."""
-        if self._live:
-            self._live.stop()
 
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
         """Print the names of the columns."""

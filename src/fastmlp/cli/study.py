@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import named, path, reported
+from .options import Quiet, named, path, reported
 
 app = typer.Typer(
     name="study",
@@ -75,7 +75,7 @@ def losses(
             show_default="all",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare losses where one class is rare: a digit, thinned, against the rest.
 
