@@ -31,6 +31,18 @@
 #include "simd_generic.h"
 #endif
 
+#if FM_SIMD < 256
+/* There is no instruction that makes a mask of lanes. */
+ALWAYS_INLINE unsigned vec_not_zero(vec v)
+{
+    unsigned set = 0;
+    for (unsigned i = 0; i < LANES; i++) {
+        set |= (unsigned)(v[i] != 0) << i;
+    }
+    return set;
+}
+#endif
+
 /* Halves are added until one lane is left, which takes a quarter of the time of lane after lane. */
 ALWAYS_INLINE real vec_sum(vec v)
 {

@@ -65,14 +65,6 @@ ALWAYS_INLINE vec vec_root(vec v)
 ALWAYS_INLINE vec vec_ratio(vec a, vec b) { return a / b; }
 
 ALWAYS_INLINE vec vec_keep(vec v) { return v; }
-ALWAYS_INLINE unsigned vec_not_zero(vec v)
-{
-    unsigned set = 0;
-    for (unsigned i = 0; i < LANES; i++) {
-        set |= (unsigned)(v[i] != 0) << i;
-    }
-    return set;
-}
 
 /* Adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest integer. */
 ALWAYS_INLINE vec vec_round(vec x)

@@ -64,14 +64,6 @@ ALWAYS_INLINE vec vec_keep(vec v)
     __asm__("" : "+w"(v));
     return v;
 }
-ALWAYS_INLINE unsigned vec_not_zero(vec v)
-{
-    unsigned set = 0;
-    for (unsigned i = 0; i < LANES; i++) {
-        set |= (unsigned)(v[i] != 0) << i;
-    }
-    return set;
-}
 
 /* 2^n by writing the exponent field; n within the normal range. */
 ALWAYS_INLINE vec vec_power2(vec n)
