@@ -5,7 +5,6 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,7 +107,7 @@ def get_include() -> str:
     """
     # Beside the core, where the build put the headers that it was compiled with: in an editable
     # installation that is not where the Python files are.
-    return str(Path(_core.__file__).parent / "include")
+    return os.path.join(os.path.dirname(_core.__file__), "include")
 
 
 def config() -> dict[str, Any]:
