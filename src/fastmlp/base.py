@@ -1,77 +1,34 @@
 """What every multi-layer perceptron of the package is, whatever computes it.
 
-Construction, the checks of arguments, the loop over epochs, and what is made of a network's output
-are here; a subclass stores the parameters and does the arithmetic.
+Construction, the checks of arguments and what is made of a network's output are here, the loop over
+epochs is in fitting.py; a subclass stores the parameters and does the arithmetic.
 """
 
-import math
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import checks, losses, optimizers
-from .callbacks import Callback, Progress
+from .callbacks import Callback
 from .checks import Features
-from .errors import DivergenceError, NotFiniteError
+from .errors import NotFiniteError
+from .fitting import Fit, Report, Training
 from .history import History
 from .initializers import check_init, initial_weights
+from .samples import Samples
 from .scores import correct_rows, r2_score
 from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
-Report = Callable[[float, float, int, int], Progress]
-"""Takes the weighted sum of the losses, the sum of the weights, the hits and the number of the
-samples an epoch has trained on."""
-
 CLASSIFIERS = ("softmax", "sigmoid")
 """Output activations of networks that predict classes; the others do regression."""
 
 LOGIT_OUTPUTS = (*CLASSIFIERS, "exp")
 """Output activations that belong to the loss, which is computed from what goes into them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Samples to train or to measure on, checked.
-
-    Attributes
-    ----------
-    X
-        The features.
-    y
-        Targets as `checks.check_targets` returns them.
-    sample_weight
-        (n,) float64 as they were given, or None.
-    weights
-        What each counts in the loss, (n,) float64, or None: the weights given times those of the
-        classes.
-    python_loss
-        The loss over these samples if it is a Python function, else None.
-    """
-
-    X: Features
-    y: Array
-    sample_weight: Array | None
-    weights: Array | None
-    python_loss: losses.PythonLoss | None
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-
-@dataclass(frozen=True)
-class Training:
-    """How an epoch trains: the options of `fit`, checked."""
-
-    batch_size: int
-    lr: float
-    shuffle: bool
 
 
 def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
@@ -93,20 +50,6 @@ def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
     ]
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def epoch_line(history: History, epochs: int) -> str:
-    """Return a line of text about the last epoch of a history, out of `epochs`."""
-    number = len(history)
-    parts = [f"epoch {number:>{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.4f}"]
-    if history.accuracy:
-        parts.append(f"accuracy {history.accuracy[-1]:.4f}")
-    if history.val_loss:
-        parts.append(f"val_loss {history.val_loss[-1]:.4f}")
-    if history.val_accuracy:
-        parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
-    parts.append(f"{history.seconds[-1]:.2f} s")
-    return "  ".join(parts)
 
 
 # Named like its subclasses, for Python's own errors name a method by the class that defines it.
@@ -325,56 +268,8 @@ class MLP(ABC):
         hooks = checks.check_callbacks(callbacks)
         kind = optimizers.get(optimizer)
         kind.check(self.dtype)
-
-        net: Any = self
-        n_samples = len(samples)
         training = Training(batch_size, lr, shuffle)
-        before = self._state()
-        state = self._use_optimizer(kind)
-        history = self.history = History()
-        self.trained_on = samples.X.dtype.name
-        with ExitStack() as at_end:
-            at_end.callback(self._end_fit)
-            for hook in hooks:
-                hook.on_fit_begin(net, epochs, n_samples)
-                at_end.callback(hook.on_fit_end, net, history)
-            for epoch in range(1, epochs + 1):
-                began = time.perf_counter()
-                report = self._reporter(hooks, epoch, epochs, n_samples, began)
-                try:
-                    sums = self._train_epoch(samples, training, state, report)
-                    if not all(self._is_finite(p) for p in self._buffers()):
-                        raise NotFiniteError("a weight is not finite")
-                    if not all(self._is_finite(s) for s in state.arrays()):
-                        raise NotFiniteError("a moment of the optimizer is not finite")
-                    progress = report(*sums, n_samples)
-                    measured = None if validation is None else self._evaluate(validation)
-                except NotFiniteError as error:
-                    failure = self._divergence(error, lr)
-                    self._restore(before)
-                    raise failure from None
-                except Exception as error:
-                    given = [data for data in (samples, validation) if data is not None]
-                    if any(d.python_loss and d.python_loss.failure is error for d in given):
-                        self._restore(before)
-                    raise
-                self.epochs_trained += 1
-                history.loss.append(progress.loss)
-                history.seconds.append(progress.seconds)
-                if not self._regression:
-                    history.accuracy.append(progress.accuracy)
-                if measured is not None:
-                    history.val_loss.append(measured["loss"])
-                    if not self._regression:
-                        history.val_accuracy.append(measured["accuracy"])
-                if verbose and epoch % verbose == 0:
-                    print(epoch_line(history, epochs), flush=True)
-                stop = False
-                for hook in hooks:
-                    stop |= bool(hook.on_epoch_end(net, history))
-                if stop:
-                    break
-        return history
+        return Fit(self, samples, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -391,26 +286,6 @@ class MLP(ABC):
         """
         return self._gradients(self._check_data(X, y, sample_weight))
 
-    def _reporter(
-        self, hooks: Sequence[Callback], epoch: int, epochs: int, n_samples: int, began: float
-    ) -> Report:
-        """Return a function that tells the callbacks how far the epoch has come."""
-        net: Any = self
-
-        def report(loss_sum: float, weight_sum: float, hits: int, samples: int) -> Progress:
-            # There is no mean of samples whose weights are all 0.
-            loss = loss_sum / weight_sum if weight_sum else math.nan
-            accuracy = math.nan if self._regression else hits / samples
-            seconds = time.perf_counter() - began
-            progress = Progress(epoch, epochs, samples, n_samples, loss, accuracy, seconds)
-            if hooks:
-                with self._read_only():
-                    for hook in hooks:
-                        hook.on_progress(net, progress)
-            return progress
-
-        return report
-
     @contextmanager
     def _read_only(self) -> Iterator[None]:
         """Make NumPy refuse to change the parameters."""
@@ -423,29 +298,6 @@ class MLP(ABC):
         finally:
             for array in changed:
                 array.flags.writeable = True
-
-    def _divergence(self, error: NotFiniteError, lr: float) -> DivergenceError:
-        """Return the error for a training that left the finite numbers."""
-        return DivergenceError(
-            f"training diverged, {error}, after {self.epochs_trained} finished epochs: "
-            f"try an lr below {lr:g}, or scale X to about unit variance (or to [0, 1])"
-        )
-
-    def _state(self) -> tuple[list[Array], int, dict[str, Any]]:
-        """Return copies of all that `fit` changes."""
-        arrays = [array.copy() for array in self._arrays()]
-        steps = self._optimizer_state.steps if self._optimizer_state else 0
-        names = ("epochs_trained", "trained_on", "history", "_optimizer_state")
-        return arrays, steps, {name: getattr(self, name) for name in names}
-
-    def _restore(self, state: tuple[list[Array], int, dict[str, Any]]) -> None:
-        """Go back to what `_state` returned, in place."""
-        arrays, steps, attributes = state
-        self.__dict__.update(attributes)
-        if self._optimizer_state is not None:
-            self._optimizer_state.steps = steps
-        for array, saved in zip(self._arrays(), arrays, strict=True):
-            array[...] = saved
 
     def _arrays(self) -> list[Array]:
         """Return the arrays of the parameters and of the optimizer's state."""

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from . import _core, base, checks, loss_ops, ops
 from .checks import Features
 from .errors import NotFiniteError
+from .fitting import Report, Training
 from .losses import Loss
 from .optimizers import State
+from .samples import Samples
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +62,7 @@ class MLP(base.MLP):
         buffer[:] = 0
         return [buffer]
 
-    def _core_loss(self, samples: base.Samples) -> loss_ops.CoreLoss:
+    def _core_loss(self, samples: Samples) -> loss_ops.CoreLoss:
         if isinstance(self.loss, Loss):
             output = self.activations[-1]
             return loss_ops.core_loss(self.loss, output, self.n_outputs, self.dtype)
@@ -68,10 +70,10 @@ class MLP(base.MLP):
 
     def _train_epoch(
         self,
-        samples: base.Samples,
-        training: base.Training,
+        samples: Samples,
+        training: Training,
         state: State,
-        report: base.Report,
+        report: Report,
     ) -> tuple[float, float, int]:
         batch_size = min(training.batch_size, len(samples))
         threads = _core.get_free_threads()
@@ -110,7 +112,7 @@ class MLP(base.MLP):
     def _end_fit(self) -> None:
         self._workspace = None
 
-    def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
         size = self._plan.training_workspace(samples.X, loss, None, len(samples), threads)
@@ -140,12 +142,12 @@ class MLP(base.MLP):
         activation: Callable[..., Array] = getattr(ops, name)
         return activation(seen, out=seen)
 
-    def _loss(self, seen: Array, samples: base.Samples) -> tuple[float, Array]:
+    def _loss(self, seen: Array, samples: Samples) -> tuple[float, Array]:
         gradient = np.empty_like(seen)
         loss = self._core_loss(samples)
         return _core.loss_gradient(loss, seen, samples.y, samples.weights, gradient), gradient
 
-    def _measure(self, samples: base.Samples) -> tuple[float, int]:
+    def _measure(self, samples: Samples) -> tuple[float, int]:
         measured = self._plan.evaluate(
             self._parameters, samples.X, samples.y, samples.weights, self._core_loss(samples)
         )

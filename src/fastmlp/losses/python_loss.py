@@ -28,7 +28,7 @@ class PythonLoss:
     function
         What computes the loss.
     targets, weights
-        Of all samples, as `fastmlp.base.Samples` holds them.
+        Of all samples, as `fastmlp.samples.Samples` holds them.
     read_only
         Makes a context in which the network's parameters cannot be changed.
 

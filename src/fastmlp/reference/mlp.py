@@ -11,8 +11,10 @@ from .. import base
 from ..base import LOGIT_OUTPUTS
 from ..checks import Features
 from ..errors import NotFiniteError
+from ..fitting import Report, Training
 from ..losses import Loss
 from ..optimizers import State
+from ..samples import Samples
 from ..scores import correct_rows
 from ..sparse import SparseRows
 from . import ops, steps
@@ -66,10 +68,10 @@ class MLP(base.MLP):
 
     def _train_epoch(
         self,
-        samples: base.Samples,
-        training: base.Training,
+        samples: Samples,
+        training: Training,
         state: State,
-        report: base.Report,
+        report: Report,
     ) -> tuple[float, float, int]:
         n_samples, batch_size = len(samples), training.batch_size
         order = epoch_order(n_samples, self.seed, self.epochs_trained) if training.shuffle else None
@@ -97,7 +99,7 @@ class MLP(base.MLP):
                     steps.take(state.optimizer, p, g, kept, training.lr, state.steps)
         return total_loss, total_weight, total_correct
 
-    def _gradients(self, samples: base.Samples) -> tuple[float, list[Array], list[Array]]:
+    def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         outputs = self._forward(self._gather(samples.X, slice(None)))
         loss, dz = self._loss(outputs[-1], samples)
         return loss, *self._backward(outputs, self._through_output(dz, outputs[-1]))
@@ -110,7 +112,7 @@ class MLP(base.MLP):
         name = self.activations[-1]
         return ops.FORWARDS[name](seen, out=seen) if name in LOGIT_OUTPUTS else seen
 
-    def _measure(self, samples: base.Samples) -> tuple[float, int]:
+    def _measure(self, samples: Samples) -> tuple[float, int]:
         seen = self._seen(samples.X)
         loss, _ = self._loss(seen, samples)
         return loss, self._hits(seen, samples.y)
@@ -144,7 +146,7 @@ class MLP(base.MLP):
         return outputs
 
     def _loss(
-        self, seen: Array, samples: base.Samples, rows: Array | slice = slice(None)
+        self, seen: Array, samples: Samples, rows: Array | slice = slice(None)
     ) -> tuple[float, Array]:
         """Return the loss of some of the samples and its gradient for what it sees."""
         if not isinstance(self.loss, Loss):
