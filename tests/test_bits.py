@@ -4,11 +4,14 @@ Sizes are chosen so that three threads do take part: a call uses one thread for 
 operations with the widest vectors.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
 import fastmlp as fm
 from fastmlp import ops
+from fastmlp.fitting import Totals, Training
 
 THREADS = (1, 2, 3)
 
@@ -364,6 +367,26 @@ def test_without_shuffling_a_permuted_sample_order_is_the_shuffle(dtype, threads
     plain, *_ = problem("digits", dtype, "float32")
     plain.fit(X[order], y[order], epochs=1, batch_size=batch_size, shuffle=False)
     assert bits(plain._parameters) == bits(net._parameters)
+
+
+@pytest.mark.parametrize("name", ["digits", "regression"])
+def test_an_epoch_in_parts_is_the_epoch(name, dtype, threads, monkeypatch):
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
+    whole, X, y, batch_size = problem(name, dtype, "float32")
+    net, *_ = problem(name, dtype, "float32")
+    state = net._use_optimizer(fm.optimizers.Adam())
+    totals, reported = Totals(), [0]
+    ends = [0, 2 * batch_size, 3 * batch_size, len(X)]
+    for start, stop in itertools.pairwise(ends):
+        samples = net._check_data(X[start:stop], y[start:stop], None)
+        training = Training(batch_size, 0.1, False, before=totals)
+        totals = net._train_epoch(samples, training, state, lambda *sums: reported.append(sums[3]))
+    history = whole.fit(X, y, 1, batch_size, 0.1, False, optimizer="adam")
+    assert bits(net._parameters) == bits(whole._parameters)
+    assert totals.loss / totals.weight == history.loss[0]
+    assert reported == sorted(reported)
+    assert totals.samples == len(X) > reported[-1] > ends[1]
+    assert totals.steps == state.steps == -(-len(X) // batch_size)
 
 
 def test_uint8_samples_are_their_scaled_values(dtype, isa):

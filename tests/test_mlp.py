@@ -95,21 +95,22 @@ def digits(n=500, seed=0, features=20, classes=5):
     n=st.integers(1, 300) | st.just(4097),
     seed=st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**63, 2**64 - 1]),
     epoch=st.integers(0, 2**64 - 1) | st.integers(0, 5),
+    part=st.integers(0, 2**64 - 1) | st.integers(0, 5),
 )
-def test_both_draw_the_same_order(n, seed, epoch):
+def test_both_draw_the_same_order(n, seed, epoch, part):
     order = np.empty(n, np.int64)
-    fm._core.shuffle(seed, epoch, order)
-    np.testing.assert_array_equal(order, epoch_order(n, seed, epoch))
+    fm._core.shuffle(seed, epoch, order, part)
+    np.testing.assert_array_equal(order, epoch_order(n, seed, epoch, part))
 
 
 def test_orders_are_permutations_that_differ():
     orders = set()
-    for seed, epoch in itertools.product((0, 1, 2**64 - 1), range(4)):
+    for seed, epoch, part in itertools.product((0, 1, 2**64 - 1), range(4), range(3)):
         order = np.empty(1000, np.int64)
-        fm._core.shuffle(seed, epoch, order)
+        fm._core.shuffle(seed, epoch, order, part)
         np.testing.assert_array_equal(np.sort(order), np.arange(1000))
         orders.add(order.tobytes())
-    assert len(orders) == 12
+    assert len(orders) == 36
 
 
 @pytest.mark.parametrize("init", ["he", "glorot", "lecun", 0.01])

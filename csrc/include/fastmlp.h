@@ -167,9 +167,10 @@ fm_status fm_loss_gradient(const fm_loss *loss, const fm_matrix *predictions,
 fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr);
 /* *finite = 1 when every element, converted to `as`, is neither NaN nor infinite. */
 fm_status fm_all_finite(const fm_matrix *x, fm_dtype as, int *finite);
-/* The training order of an epoch: a permutation of 0..n-1 drawn by Fisher-Yates from the Philox
- * 4x64-10 stream with key {seed, 1} and counter {., epoch, 0, 0}. */
-void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order);
+/* The training order of an epoch, or of a part of it, each part's drawn on its own: a permutation
+ * of 0..n-1 drawn by Fisher-Yates from the Philox 4x64-10 stream with key {seed, 1} and counter
+ * {., epoch, part, 0}. */
+void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, uint64_t part, size_t *order);
 
 /* ---- networks -------------------------------------------------------------------------- */
 
@@ -243,6 +244,7 @@ typedef struct {
     double weight;  /* sum of their weights */
     size_t correct; /* samples predicted right; 0 unless the output is softmax or sigmoid */
     size_t samples; /* samples that are in the sums */
+    size_t steps;   /* of training: batches that are */
 } fm_totals;
 
 /* Called by the calling thread, at most every poll_seconds, while no parameter is being written;
@@ -255,15 +257,17 @@ typedef struct {
     double lr;
     fm_optimizer *optimizer; /* NULL: plain SGD */
     int shuffle;
-    uint64_t seed, epoch; /* name the order of the samples, see fm_shuffle */
-    fm_progress progress; /* may be NULL */
+    uint64_t seed, epoch, part; /* name the order of the samples, see fm_shuffle */
+    fm_totals before;           /* of the epoch's earlier parts, from which the totals go on */
+    fm_progress progress;       /* may be NULL */
     void *progress_context;
     double poll_seconds;
 } fm_training;
 
-/* One epoch of mini-batches over x (n, inputs), uint8 (scaled by 1/255), float32
- * or float64. On FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters and the optimizer are
- * those after a whole step; otherwise an error leaves them as they were. */
+/* One epoch of mini-batches over x (n, inputs), uint8 (scaled by 1/255), float32 or float64; or a
+ * part of an epoch over more samples than there is memory for. On FM_ERROR_DIVERGED and
+ * FM_ERROR_INTERRUPTED the parameters and the optimizer are those after a whole step; otherwise an
+ * error leaves them as they were. */
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_loss *loss,
                                  const fm_training *options, void *workspace, size_t workspace_size,

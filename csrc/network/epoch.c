@@ -1,4 +1,4 @@
-/* Training: one parallel region an epoch, two barriers a step. */
+/* Training: one parallel region an epoch or part of it, two barriers a step. */
 #include <math.h>
 #include <omp.h>
 
@@ -10,7 +10,6 @@ typedef struct {
     fm_step step;
     const fm_training *options;
     const fm_optimizer *optimizer; /* NULL: the update is a part of the gradient's product */
-    size_t steps;                  /* taken */
     size_t n_samples;
     fm_totals totals;
     size_t threads;
@@ -28,7 +27,7 @@ static void account(epoch *e, fm_batch batch)
     e->totals.loss += sum;
     e->totals.weight += batch.weight;
     e->totals.samples += batch.count;
-    e->steps++;
+    e->totals.steps++;
     if (!isfinite(sum)) {
         e->diverged = 1;
     }
@@ -235,7 +234,10 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     if (optimizer && optimizer->kind == FM_UPDATE_SGD) {
         optimizer = NULL;
     }
-    epoch e = {.options = options, .optimizer = optimizer, .polled = omp_get_wtime()};
+    epoch e = {.options = options,
+               .optimizer = optimizer,
+               .totals = options->before,
+               .polled = omp_get_wtime()};
     size_t *order;
     status = set_up(network, parameters, x, y, loss, optimizer, options->batch_size,
                     options->threads, TRAINING, workspace, workspace_size, &e.step, &order);
@@ -244,13 +246,13 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
     }
     e.n_samples = x->rows;
     if (options->shuffle) {
-        fm_shuffle(x->rows, options->seed, options->epoch, order);
+        fm_shuffle(x->rows, options->seed, options->epoch, options->part, order);
         e.step.order = order;
     }
     fm_in_parallel((int)e.step.split.threads, train, &e);
     *totals = e.totals;
     if (options->optimizer) {
-        options->optimizer->steps += e.steps;
+        options->optimizer->steps += e.totals.steps - options->before.steps;
     }
     return e.diverged ? FM_ERROR_DIVERGED : (fm_status)e.status;
 }

@@ -28,7 +28,7 @@ static block philox(block counter, uint64_t key0, uint64_t key1)
     return counter;
 }
 
-void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order)
+void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, uint64_t part, size_t *order)
 {
     for (size_t i = 0; i < n; i++) {
         order[i] = i;
@@ -36,7 +36,7 @@ void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order)
     block drawn = {{0}};
     for (size_t i = n, draw = 0; i > 1; i--, draw++) {
         if (draw % 4 == 0) {
-            drawn = philox((block){{draw / 4 + 1, epoch, 0, 0}}, seed, 1);
+            drawn = philox((block){{draw / 4 + 1, epoch, part, 0}}, seed, 1);
         }
         /* A 64-bit fraction of i: its bias, i / 2^64, is far below what any test could see. */
         uint64_t j;

@@ -83,7 +83,7 @@ cdef extern from "fastmlp.h" nogil:
                                const fm_targets *targets, double *mean, const fm_matrix *gradient)
     fm_status fm_sgd_update(fm_dtype dtype, size_t n, void *params, const void *grads, double lr)
     fm_status fm_all_finite(const fm_matrix *x, fm_dtype as_, int *finite)
-    void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, size_t *order)
+    void fm_shuffle(size_t n, uint64_t seed, uint64_t epoch, uint64_t part, size_t *order)
 
     ctypedef struct fm_network:
         pass
@@ -123,6 +123,7 @@ cdef extern from "fastmlp.h" nogil:
         double weight
         size_t correct
         size_t samples
+        size_t steps
     ctypedef int (*fm_progress)(void *context, const fm_totals *totals) noexcept nogil
     ctypedef struct fm_training:
         size_t batch_size
@@ -132,6 +133,8 @@ cdef extern from "fastmlp.h" nogil:
         int shuffle
         uint64_t seed
         uint64_t epoch
+        uint64_t part
+        fm_totals before
         fm_progress progress
         void *progress_context
         double poll_seconds

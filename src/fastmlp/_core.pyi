@@ -16,6 +16,9 @@ Loss = tuple[int, float, Array | None] | tuple[int, LossFunction, None]
 # code: index into OPTIMIZERS, beta1, beta2, epsilon, weight_decay, epsilon_hat
 Optimizer = tuple[int, float, float, float, float, bool]
 
+# sums of losses and of weights, hits, samples, steps
+Totals = tuple[float, float, int, int, int]
+
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
 OPTIMIZERS: tuple[str, ...]
@@ -41,7 +44,7 @@ def loss_gradient(
 ) -> float: ...
 def sgd_update(params: Array, grads: Array, lr: float) -> None: ...
 def all_finite(x: Array, double_precision: bool) -> bool: ...
-def shuffle(seed: int, epoch: int, order: Array) -> None: ...
+def shuffle(seed: int, epoch: int, order: Array, part: int = 0) -> None: ...
 
 class Network:
     def __init__(self, double_precision: bool, layers: Sequence[tuple[int, int, int]]) -> None: ...
@@ -72,10 +75,12 @@ class Network:
         shuffle: bool,
         seed: int,
         epoch: int,
+        part: int,
+        before: Totals,
         workspace: Array,
         progress: Callable[[float, float, int, int], object] | None,
         poll_seconds: float,
-    ) -> tuple[float, float, int, bool]: ...
+    ) -> tuple[Totals, bool]: ...
     def gradient(
         self,
         parameters: Array,

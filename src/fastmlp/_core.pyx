@@ -320,21 +320,20 @@ def all_finite(x, bint double_precision):
     return bool(finite)
 
 
-def shuffle(uint64_t seed, uint64_t epoch, order):
+def shuffle(uint64_t seed, uint64_t epoch, order, uint64_t part=0):
     cdef size_t count
     cdef size_t *data = <size_t *>indices(order, &count)
     with nogil:
-        fm_shuffle(count, seed, epoch, data)
+        fm_shuffle(count, seed, epoch, part, data)
 
 
 cdef class Reporter:
     # What the progress function of a running epoch needs, and the exception it met.
     cdef object function
     cdef object raised
-    # The optimizer's state, its steps before the epoch, and the samples of a step.
+    # The optimizer's state, and its steps before the epoch.
     cdef object state
     cdef uint64_t steps
-    cdef size_t batch_size
 
 
 cdef int report(void *context, const fm_totals *totals) noexcept with gil:
@@ -342,9 +341,7 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     try:
         PyErr_CheckSignals()
         if reporter.function is not None and totals.samples:
-            # Only an epoch's last step has fewer samples.
-            taken = (totals.samples + reporter.batch_size - 1) // reporter.batch_size
-            reporter.state.steps = reporter.steps + taken
+            reporter.state.steps = reporter.steps + totals.steps
             reporter.function(totals.loss, totals.weight, totals.correct, totals.samples)
     except BaseException as error:
         reporter.raised = error
@@ -506,12 +503,14 @@ cdef class Network:
         return fm_network_training_workspace(self.plan, &mx, &ml, used, batch_size, threads)
 
     def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
-                    int threads, double lr, bint shuffle, uint64_t seed, uint64_t epoch, workspace,
-                    progress, double poll_seconds):
-        """Train an epoch; return sum of losses, of weights, hits, and whether every loss was finite.
+                    int threads, double lr, bint shuffle, uint64_t seed, uint64_t epoch,
+                    uint64_t part, before, workspace, progress, double poll_seconds):
+        """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
+        was finite.
 
-        The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises is
-        raised.
+        Totals, such as those `before`, are the sums of losses and of weights, hits, samples and
+        steps. The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises
+        is raised.
         """
         cdef fm_optimizer mo = as_optimizer(optimizer)
         cdef fm_matrix ms
@@ -526,7 +525,6 @@ cdef class Network:
         cdef fm_status status
         cdef Reporter reporter = Reporter()
         reporter.function = progress
-        reporter.state, reporter.steps, reporter.batch_size = state, state.steps, batch_size
         caller.workspace, caller.base = workspace, <char *>mw.data
         options.batch_size = batch_size
         options.threads = threads
@@ -541,6 +539,11 @@ cdef class Network:
         options.shuffle = shuffle
         options.seed = seed
         options.epoch = epoch
+        options.part = part
+        options.before.loss, options.before.weight = before[0], before[1]
+        options.before.correct, options.before.samples = before[2], before[3]
+        options.before.steps = before[4]
+        reporter.state, reporter.steps = state, state.steps - options.before.steps
         options.progress = <fm_progress>report
         options.progress_context = <void *>reporter
         options.poll_seconds = poll_seconds
@@ -555,7 +558,8 @@ cdef class Network:
             raise caller.raised
         if status != FM_ERROR_DIVERGED:
             check(status)
-        return totals.loss, totals.weight, totals.correct, status == FM_OK
+        sums = (totals.loss, totals.weight, totals.correct, totals.samples, totals.steps)
+        return sums, status == FM_OK
 
     def gradient(self, parameters, x, y, weights, loss, int threads, gradient, workspace):
         """Fill `gradient` and return sum of losses, of weights, hits."""

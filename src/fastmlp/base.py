@@ -16,7 +16,7 @@ from . import checks, losses, optimizers
 from .callbacks import Callback
 from .checks import Features
 from .errors import NotFiniteError
-from .fitting import Fit, Report, Training
+from .fitting import Fit, Report, Totals, Training
 from .history import History
 from .initializers import check_init, initial_weights
 from .samples import Samples
@@ -449,9 +449,8 @@ class MLP(ABC):
     @abstractmethod
     def _train_epoch(
         self, samples: Samples, training: Training, state: optimizers.State, report: Report
-    ) -> tuple[float, float, int]:
-        """Train on every sample once; return the sums of the weighted losses and of the weights,
-        and the hits met on the way.
+    ) -> Totals:
+        """Train on every sample once; return the epoch's totals, those before included.
 
         `state` is what the optimizer has to start from, and keeps up to date, its steps too where
         the epoch does not end. `report` is called a few times a second, between updates. A loss

@@ -4,8 +4,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
 
@@ -25,13 +25,30 @@ Report = Callable[[float, float, int, int], Progress]
 samples an epoch has trained on."""
 
 
+class Totals(NamedTuple):
+    """Sums over those steps of an epoch that have been taken."""
+
+    loss: float = 0.0
+    """Of the weighted losses."""
+    weight: float = 0.0
+    """Of the samples' weights."""
+    hits: int = 0
+    """Samples predicted right."""
+    samples: int = 0
+    steps: int = 0
+
+
 @dataclass(frozen=True)
 class Training:
-    """How an epoch trains: the options of `fit`, checked."""
+    """How an epoch, or a part of it, trains: the options of `fit`, checked."""
 
     batch_size: int
     lr: float
     shuffle: bool
+    part: int = 0
+    """With the epoch, the name of the samples' order."""
+    before: Totals = field(default_factory=Totals)
+    """Of the epoch's earlier parts."""
 
 
 def epoch_line(history: History, epochs: int) -> str:
@@ -130,14 +147,14 @@ class Fit:
                 at_end.callback(hook.on_fit_end, net, history)
             for epoch in range(1, self._epochs + 1):
                 report = self._reporter(epoch)
-                sums: tuple[float, float, int]
+                totals: Totals
                 try:
-                    sums = net._train_epoch(self._samples, self._training, state, report)
+                    totals = net._train_epoch(self._samples, self._training, state, report)
                     if not all(net._is_finite(p) for p in net._buffers()):
                         raise NotFiniteError("a weight is not finite")
                     if not all(net._is_finite(s) for s in state.arrays()):
                         raise NotFiniteError("a moment of the optimizer is not finite")
-                    progress = report(*sums, len(self._samples))
+                    progress = report(*totals[:4])
                     measured = self._measured()
                 except NotFiniteError as error:
                     failure = self._divergence(error)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from . import _core, base, checks, loss_ops, ops
 from .checks import Features
 from .errors import NotFiniteError
-from .fitting import Report, Training
+from .fitting import Report, Totals, Training
 from .losses import Loss
 from .optimizers import State
 from .samples import Samples
@@ -74,7 +74,7 @@ class MLP(base.MLP):
         training: Training,
         state: State,
         report: Report,
-    ) -> tuple[float, float, int]:
+    ) -> Totals:
         batch_size = min(training.batch_size, len(samples))
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
@@ -86,7 +86,7 @@ class MLP(base.MLP):
         workspace, self._workspace = self._workspace, None
         if workspace is None or len(workspace) < size:
             workspace = aligned_empty(size, np.uint8)
-        loss_sum, weight_sum, hits, finite = self._plan.train_epoch(
+        totals, finite = self._plan.train_epoch(
             self._parameters,
             samples.X,
             samples.y,
@@ -100,6 +100,8 @@ class MLP(base.MLP):
             training.shuffle,
             self.seed,
             self.epochs_trained,
+            training.part,
+            training.before,
             workspace,
             report,
             POLL_SECONDS,
@@ -107,7 +109,7 @@ class MLP(base.MLP):
         self._workspace = workspace
         if not finite:
             raise NotFiniteError("the loss is not finite")
-        return loss_sum, weight_sum, hits
+        return Totals(*totals)
 
     def _end_fit(self) -> None:
         self._workspace = None

@@ -510,7 +510,7 @@ static void check_plan(const plan *p)
     }
     differentiate_plainly(&m, x, &t, weights, order, rows, &total);
     memcpy(r.gradient.value, m.gradient, m.n_parameters * sizeof *m.gradient);
-    fm_shuffle(rows, r.training.seed, r.training.epoch, order);
+    fm_shuffle(rows, r.training.seed, r.training.epoch, r.training.part, order);
     for (size_t first = 0; first < rows; first += p->batch) {
         const double mean = differentiate_plainly(&m, x, &t, weights, order + first, p->batch,
                                                   &total);

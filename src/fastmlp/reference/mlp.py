@@ -11,7 +11,7 @@ from .. import base
 from ..base import LOGIT_OUTPUTS
 from ..checks import Features
 from ..errors import NotFiniteError
-from ..fitting import Report, Training
+from ..fitting import Report, Totals, Training
 from ..losses import Loss
 from ..optimizers import State
 from ..samples import Samples
@@ -25,20 +25,23 @@ PREDICTION_ROWS = 4096
 """Samples that are predicted at a time, which bounds the memory of the layers' outputs."""
 
 
-def epoch_order(n_samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+def epoch_order(n_samples: int, seed: int, epoch: int, part: int = 0) -> npt.NDArray[np.int64]:
     """Return the order in which an epoch visits the samples: a permutation of range(n_samples).
 
     A Fisher-Yates shuffle driven by the Philox stream of key (seed, 1) that starts at counter
-    (0, epoch, 0, 0), so it depends on the arguments alone. A 64-bit draw r becomes an index below
-    m as the high half of the 128-bit product r m (Lemire 2019), biased by less than m / 2**64.
+    (0, epoch, part, 0), so it depends on the arguments alone. A 64-bit draw r becomes an index
+    below m as the high half of the 128-bit product r m (Lemire 2019), biased by less than
+    m / 2**64.
 
     Parameters
     ----------
     epoch
         Counted from 0 over all fits of a network.
+    part
+        Which of the epoch's orders, where it has several; each is drawn on its own.
     """
     key = np.array([seed, 1], dtype=np.uint64)
-    counter = np.array([0, epoch, 0, 0], dtype=np.uint64)
+    counter = np.array([0, epoch, part, 0], dtype=np.uint64)
     draws = np.random.Philox(key=key, counter=counter).random_raw(n_samples - 1)
     order = list(range(n_samples))
     # tolist() makes Python integers, whose product is exact.
@@ -72,11 +75,12 @@ class MLP(base.MLP):
         training: Training,
         state: State,
         report: Report,
-    ) -> tuple[float, float, int]:
+    ) -> Totals:
         n_samples, batch_size = len(samples), training.batch_size
-        order = epoch_order(n_samples, self.seed, self.epochs_trained) if training.shuffle else None
-        total_loss = total_weight = 0.0
-        total_correct = 0
+        order = None
+        if training.shuffle:
+            order = epoch_order(n_samples, self.seed, self.epochs_trained, training.part)
+        total_loss, total_weight, total_correct, n_before, n_steps = training.before
         # Overflow is met by the test of the loss, so NumPy need not warn of it.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n_samples, batch_size):
@@ -93,11 +97,12 @@ class MLP(base.MLP):
                 dz = self._through_output(dz, outputs[-1])
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
                 state.steps += 1
+                n_steps += 1
                 gradients = [*weight_gradients, *bias_gradients]
                 for i, (p, g) in enumerate(zip(self._buffers(), gradients, strict=True)):
                     kept = [arrays[i] for arrays in state.buffers]
                     steps.take(state.optimizer, p, g, kept, training.lr, state.steps)
-        return total_loss, total_weight, total_correct
+        return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
 
     def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         outputs = self._forward(self._gather(samples.X, slice(None)))
