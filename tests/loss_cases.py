@@ -43,6 +43,8 @@ def element_parameters(name, k):
         return [{"gamma": g, "alpha": a} for g, a in itertools.product(GAMMAS, alphas)]
     if name == "binary_dice_with_logits":
         return class_parameters("softmax_dice", k)
+    if name == "poisson_with_log_rates":
+        return [{}, {"deviance": True}]
     return [{"delta": d} for d in (1, 0.3, 5)] if name == "huber" else [{}]
 
 
@@ -255,7 +257,7 @@ def bound_binary_dice(rounding, truth, logits, targets, weight=None, per="batch"
 def bound_numbers(name):
     """Bound a loss whose value and derivative are a few operations on the difference."""
 
-    def bound(rounding, truth, predictions, targets, weight=None, delta=1.0):
+    def bound(rounding, truth, predictions, targets, weight=None, delta=1.0, deviance=False):
         n = len(predictions) if predictions.ndim else 1
         p, t = predictions.reshape(n, -1), targets.reshape(n, -1)
         e, u = np.abs(p - t), rounding.u
@@ -272,6 +274,9 @@ def bound_numbers(name):
             losses = rates + np.abs(t * p)
             errors = rates * rounding.function + 3 * u * losses
             gradient = rates * rounding.function + 6 * u * (rates + t)
+            if deviance:
+                own = t * (np.abs(np.log(np.where(t > 0, t, 1))) + 1)
+                errors, losses = errors + 6 * u * own, losses + own
         shares = shares_of(n, weight) / p.shape[1]
         loss, gradient = total(rounding, losses, errors, gradient, shares)
         return loss, gradient.reshape(predictions.shape)

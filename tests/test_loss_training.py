@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ LOSSES = {
         losses.Dice(),
         losses.Dice("batch", 0),
         losses.Dice("element", 0),
+        losses.CrossEntropy(0.1, scale=0.7),
+        losses.Dice(scale=3),
     ],
     "sigmoid": [
         losses.BinaryCrossEntropy(),
@@ -39,11 +42,17 @@ LOSSES = {
         losses.Focal(0),
         losses.Dice(),
         losses.Dice("element", 0.5),
+        losses.BinaryCrossEntropy(scale=OUTPUTS),
     ],
-    "identity": [losses.MeanSquaredError(), losses.MeanAbsoluteError(), losses.Huber(0.5)],
+    "identity": [
+        losses.MeanSquaredError(),
+        losses.MeanSquaredError(scale=OUTPUTS / 2),
+        losses.MeanAbsoluteError(),
+        losses.Huber(0.5),
+    ],
     "tanh": [losses.MeanSquaredError(), losses.MeanAbsoluteError(), losses.Huber()],
     "relu": [losses.Huber(2)],
-    "exp": [losses.Poisson()],
+    "exp": [losses.Poisson(), losses.Poisson(deviance=True, scale=0.5)],
 }
 
 EVERY = [(output, loss) for output, all_losses in LOSSES.items() for loss in all_losses]
@@ -230,6 +239,27 @@ def test_class_weights_are_weights_of_samples(cls):
 
 
 @ENGINES
+@pytest.mark.parametrize(("output", "loss"), EVERY, ids=IDS)
+def test_a_scale_is_a_factor_of_loss_and_gradient(cls, output, loss, dtype):
+    X, targets = data(output, dtype)
+    # A power of 2 rounds nothing, and leaves the fit the same where the step makes up for it.
+    scaled = replace(loss, scale=4 * loss.scale)
+    for y in targets:
+        net, other = (network(cls, output, each, dtype) for each in (loss, scaled))
+        mean, *gradients = net.loss_and_gradients(X, y)
+        four_times, *larger = other.loss_and_gradients(X, y)
+        assert four_times == 4 * mean
+        for one, four in zip(gradients, larger, strict=True):
+            for a, b in zip(one, four, strict=True):
+                np.testing.assert_array_equal(4 * a, b)
+        assert other.evaluate(X, y)["loss"] == 4 * net.evaluate(X, y)["loss"]
+        net.fit(X, y, epochs=2, batch_size=5, lr=0.01)
+        other.fit(X, y, epochs=2, batch_size=5, lr=0.01 / 4)
+        assert_close(net, other, 64 * np.finfo(dtype).eps)
+        assert other.history.loss == pytest.approx([4 * v for v in net.history.loss], rel=1e-4)
+
+
+@ENGINES
 def test_weighted_scores_are_those_of_scikit_learn(cls):
     metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
     for output in ("softmax", "sigmoid", "identity", "exp"):
@@ -270,7 +300,8 @@ def in_python(module, output, loss):
     def python_loss(predictions, targets, sample_weight=None):
         if isinstance(loss, losses.CrossEntropy):
             parameters["class_weight"] = loss.class_weight
-        return getattr(module, name)(predictions, targets, sample_weight, **parameters)
+        mean, gradient = getattr(module, name)(predictions, targets, sample_weight, **parameters)
+        return loss.scale * mean, loss.scale * gradient
 
     return python_loss
 

@@ -80,7 +80,7 @@ def test_gradients_are_the_central_differences(module, name):
 
 
 def formula(name, z, t, label_smoothing=0, class_weight=None, pos_weight=1, gamma=2, alpha=None,
-            per="batch", smoothing=1, delta=1):  # fmt: skip
+            per="batch", smoothing=1, delta=1, deviance=False):  # fmt: skip
     """Return the losses of the samples by their definition, and the weights of their classes."""
     k = z.shape[1]
     weights = np.ones(len(z))
@@ -108,11 +108,12 @@ def formula(name, z, t, label_smoothing=0, class_weight=None, pos_weight=1, gamm
     if per == "element" and "dice" in name:
         return (1 - (2 * y * t + smoothing) / (y + t + smoothing)).mean(axis=1), weights
     e = z - t
+    constant = t * np.log(np.where(t > 0, t, 1)) - t
     each = {
         "mean_squared_error": e**2,
         "mean_absolute_error": np.abs(e),
         "huber": np.where(np.abs(e) <= delta, e**2 / 2, delta * (np.abs(e) - delta / 2)),
-        "poisson_with_log_rates": np.exp(z) - t * z,
+        "poisson_with_log_rates": np.exp(z) - t * z + deviance * constant,
     }[name]
     return each.mean(axis=1), weights
 
@@ -167,6 +168,8 @@ def test_losses_that_pytorch_has(module, name):
             continue
         if keywords.get("class_weight") and targets.ndim == 2:
             continue  # PyTorch does not divide by the sum of the weights there
+        if keywords.get("deviance"):
+            continue  # PyTorch can only approximate the term of the targets
         logits = torch.tensor(z, requires_grad=True)
         value = torch_value(torch, name, logits, torch.tensor(targets), **keywords)
         value.backward()
@@ -573,5 +576,17 @@ def test_parameters_have_one_form():
     assert weights == {0: 1.0, 2: 3.0}
     assert all(type(label) is int for label in weights)
     assert len({losses.Focal(), losses.Focal(2.0), losses.Focal(1)}) == 2
+    for name in losses.NAMES:
+        kind = losses.resolve.CLASSES[name]
+        assert kind(scale=2) == kind(scale=2.0) != kind()
+        assert eval(repr(kind(scale=2)), vars(losses)) == kind(scale=2)
+        for scale, error in (
+            (0, ValueError),
+            (-1, ValueError),
+            (np.nan, ValueError),
+            ("1", TypeError),
+        ):
+            with pytest.raises(error, match=r"^scale must"):
+                kind(scale=scale)
     with pytest.raises(AttributeError):
         losses.Focal().gamma = 1

@@ -119,7 +119,7 @@ typedef enum {
     FM_MEAN_SQUARED_ERROR,  /* mean of (y - t)^2 */
     FM_MEAN_ABSOLUTE_ERROR, /* mean of |y - t|; slope 0 at 0 */
     FM_HUBER,               /* mean of e^2 / 2 where e = |y - t| <= c, else of c (e - c / 2) */
-    FM_POISSON,             /* mean of exp(z) - t z */
+    FM_POISSON,             /* mean of exp(z) - t z, or with c of exp(z) - t z + t log t - t */
     FM_CUSTOM_LOSS,         /* over the batch, by a function of the caller's; in networks only */
     FM_LOSSES
 } fm_loss_kind;
@@ -133,6 +133,7 @@ typedef int (*fm_loss_function)(void *context, const fm_matrix *predictions, con
 typedef struct {
     fm_loss_kind kind;
     double parameter;
+    double scale;        /* factor of the loss and its gradient, greater than 0; not of functions */
     const void *weights; /* one an output, of the predictions' dtype, or NULL */
     fm_loss_function function;
     void *context;

@@ -86,7 +86,7 @@ static double huber(const fm_loss *loss, size_t n, const void *predictions, cons
     return sum_costs(n, p, t, loss->parameter, huber_cost);
 }
 
-/* exp(z) - t z, with gradient exp(z) - t */
+/* exp(z) - t z, for the deviance with t log t - t, with gradient exp(z) - t */
 static double poisson(const fm_loss *loss, size_t n, const void *log_rates, const void *targets,
                       size_t label, double scale, void *gradient)
 {
@@ -94,8 +94,10 @@ static double poisson(const fm_loss *loss, size_t n, const void *log_rates, cons
     real *dz = gradient;
     const vec factor = vec_set1((real)scale);
     double total = 0;
-    (void)loss;
     (void)label;
+    for (size_t i = 0; loss->parameter != 0 && i < n; i++) {
+        total += t[i] > 0 ? (double)t[i] * (log((double)t[i]) - 1) : 0;
+    }
     for (size_t i = 0; i < n; i += LANES) {
         const vec rate = vec_exp(load_row(z, n, i, -(real)INFINITY)), target = load_row(t, n, i, 0);
         total += (double)vec_sum(rate - target * load_row(z, n, i, 0));

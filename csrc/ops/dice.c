@@ -62,7 +62,8 @@ void fm_dice_sums(const fm_dice *d, fm_range columns)
         kernels->dice_sums(n, fm_at(fm_row(&d->gradient, i, item), first, item), t, label,
                            weight_of(d, sample), both, all);
     }
-    kernels->dice_slopes(n, d->unit * d->loss->parameter, 1 / (double)d->gradient.cols, both, all,
+    const double share = d->loss->scale / (double)d->gradient.cols;
+    kernels->dice_slopes(n, d->unit * d->loss->parameter, share, both, all,
                          fm_at(d->constant, first, item), fm_at(d->by_target, first, item));
 }
 
@@ -72,7 +73,7 @@ double fm_dice_mean(const fm_dice *d, double weight)
     for (size_t j = 0; j < d->gradient.cols; j++) {
         sum += d->both[j];
     }
-    return weight > 0 ? sum / (double)d->gradient.cols : 0;
+    return weight > 0 ? d->loss->scale * (sum / (double)d->gradient.cols) : 0;
 }
 
 void fm_dice_gradient(const fm_dice *d, fm_range rows)

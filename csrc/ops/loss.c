@@ -1,4 +1,5 @@
 /* Losses over a batch. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,9 @@ fm_status fm_check_loss(const fm_loss *loss, fm_activation output)
 {
     if (loss->kind < 0 || loss->kind >= FM_LOSSES ||
         (loss->kind == FM_CUSTOM_LOSS && !loss->function)) {
+        return FM_ERROR_VALUE;
+    }
+    if (loss->kind != FM_CUSTOM_LOSS && !(loss->scale > 0 && isfinite(loss->scale))) {
         return FM_ERROR_VALUE;
     }
     return is_of_softmax(loss->kind) && output != FM_SOFTMAX ? FM_ERROR_VALUE : FM_OK;
@@ -70,7 +74,7 @@ double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
                    const void *predictions, const fm_targets *targets, size_t index,
                    double total_weight, void *gradient)
 {
-    const double weight = targets->weights ? targets->weights[index] : 1;
+    const double weight = loss->scale * (targets->weights ? targets->weights[index] : 1);
     if (weight == 0) {
         memset(gradient, 0, n * kernels->itemsize);
         return 0;

@@ -64,6 +64,7 @@ cdef extern from "fastmlp.h" nogil:
     ctypedef struct fm_loss:
         fm_loss_kind kind
         double parameter
+        double scale
         const void *weights
         fm_loss_function function
         void *context

@@ -10,8 +10,8 @@ Array = npt.NDArray[Any]
 Samples = Array | SparseRows
 # predictions, rows, gradient to fill -> the batch's mean
 LossFunction = Callable[[Array, Array, Array], float]
-# code: index into LOSSES, its parameter, its weights; or code, function, None
-Loss = tuple[int, float, Array | None] | tuple[int, LossFunction, None]
+# code: index into LOSSES, its parameter, its weights, its scale; or code, function, None, 1
+Loss = tuple[int, float, Array | None, float] | tuple[int, LossFunction, None, float]
 
 # code: index into OPTIMIZERS, beta1, beta2, epsilon, weight_decay, epsilon_hat
 Optimizer = tuple[int, float, float, float, float, bool]

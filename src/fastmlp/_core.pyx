@@ -383,13 +383,14 @@ cdef int call_loss(void *context, const fm_matrix *predictions, const size_t *ro
     return 0
 
 
-# (code, parameter, weights), or (code, function, None) with what calls the function.
+# (code, parameter, weights, scale), or (code, function, None, 1) with what calls the function.
 cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller caller) except *:
     cdef fm_loss as_struct
     cdef fm_matrix m
-    code, parameter, weights = loss
+    code, parameter, weights, scale = loss
     as_struct.kind = <fm_loss_kind><int>code
     as_struct.parameter = 0
+    as_struct.scale = scale
     as_struct.weights = NULL
     as_struct.function = NULL
     as_struct.context = NULL

@@ -27,15 +27,15 @@ from .memory import flat, rows
 Array = npt.NDArray[Any]
 
 LOSS_CODES = {name: code for code, name in enumerate(_core.LOSSES)}
-CoreLoss = tuple[int, Any, Array | None]
-"""A loss as the core takes it: code, parameter, and a factor for each output."""
+CoreLoss = tuple[int, Any, Array | None, float]
+"""A loss as the core takes it: code, parameter, a factor for each output, and one for all."""
 
 
 def core_loss(loss: Loss, output: str, n_outputs: int, dtype: np.dtype[Any]) -> CoreLoss:
     """Return a loss behind an output activation as the core takes it."""
     kernel = loss.kernel(output)
     factors = factor_array(kernel.factors, n_outputs, dtype)
-    return LOSS_CODES[kernel.name], kernel.parameter, factors
+    return LOSS_CODES[kernel.name], kernel.parameter, factors, loss.scale
 
 
 def _class_loss(
@@ -283,12 +283,15 @@ def huber(
 
 
 def poisson_with_log_rates(
-    log_rates: Array, targets: Array, sample_weight: npt.ArrayLike | None = None
+    log_rates: Array,
+    targets: Array,
+    sample_weight: npt.ArrayLike | None = None,
+    deviance: bool = False,
 ) -> tuple[float, Array]:
     """Return the mean of exp(z) - t z over all elements, and its gradient (exp(z) - t) / size.
 
     Log-rates and targets, which are counts of at least 0, are arrays of one shape, samples along
-    the first axis; with `sample_weight`, (n,), the mean over the samples is weighted. Infinite
-    where the rate exp(z) is beyond the dtype.
+    the first axis; with `sample_weight`, (n,), the mean over the samples is weighted. `deviance`
+    adds t log(t) - t to the loss. Infinite where the rate exp(z) is beyond the dtype.
     """
-    return _element_loss(Poisson(), log_rates, targets, sample_weight, "log_rates")
+    return _element_loss(Poisson(deviance), log_rates, targets, sample_weight, "log_rates")

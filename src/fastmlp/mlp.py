@@ -66,7 +66,7 @@ class MLP(base.MLP):
         if isinstance(self.loss, Loss):
             output = self.activations[-1]
             return loss_ops.core_loss(self.loss, output, self.n_outputs, self.dtype)
-        return loss_ops.LOSS_CODES["custom"], samples.python_loss, None
+        return loss_ops.LOSS_CODES["custom"], samples.python_loss, None, 1.0
 
     def _train_epoch(
         self,

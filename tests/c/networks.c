@@ -299,7 +299,7 @@ static int same_loss(void *context, const fm_matrix *predictions, const size_t *
             t.rows = 1;
         }
         const fm_targets targets = {labels ? labels + rows[i] : NULL, labels ? NULL : &t, 1, NULL};
-        const fm_loss loss = {.kind = loss_for(r->output)};
+        const fm_loss loss = {.kind = loss_for(r->output), .scale = 1};
         double value;
         if (fm_loss_gradient(&loss, &z, &targets, &value, &dz)) {
             return 1;
@@ -491,6 +491,7 @@ static void check_plan(const plan *p)
              .targets = {by_index ? labels : NULL, by_index ? NULL : &t.matrix, rows,
                          p->weighted ? weights : NULL},
              .loss = {.kind = p->custom ? FM_CUSTOM_LOSS : loss_for(p->output),
+                      .scale = 1,
                       .function = same_loss,
                       .context = &r},
              .training = {.batch_size = p->batch, .lr = 0.1, .shuffle = 1, .seed = 5, .epoch = 2},

@@ -403,8 +403,8 @@ static void check_cross_entropy(size_t rows, size_t n, int by_index)
     put(&t);
     bound += count * (double)n * 0x1p-53 * magnitudes;
     const fm_targets targets = {by_index ? labels : NULL, by_index ? NULL : &t.matrix, rows, NULL};
-    compare_loss(&(fm_loss){.kind = FM_SOFTMAX_CROSS_ENTROPY}, &z, &targets, &gradient, loss, bound,
-                 by_index ? "by index" : "by value");
+    compare_loss(&(fm_loss){.kind = FM_SOFTMAX_CROSS_ENTROPY, .scale = 1}, &z, &targets, &gradient,
+                 loss, bound, by_index ? "by index" : "by value");
 }
 
 /* Partial sums of a row, at most: elements of the longest vector. */
@@ -431,8 +431,8 @@ static void check_binary_cross_entropy(size_t rows, size_t n)
     }
     put(&t);
     const fm_targets targets = {NULL, &t.matrix, rows, NULL};
-    compare_loss(&(fm_loss){.kind = FM_BINARY_CROSS_ENTROPY}, &z, &targets, &gradient, loss, bound,
-                 "");
+    compare_loss(&(fm_loss){.kind = FM_BINARY_CROSS_ENTROPY, .scale = 1}, &z, &targets, &gradient,
+                 loss, bound, "");
 }
 
 static void check_squared_error(size_t rows, size_t n)
@@ -449,8 +449,8 @@ static void check_squared_error(size_t rows, size_t n)
         gradient.bound[i] = gamma_of(4) * fabs(gradient.value[i]) + tiny;
     }
     const fm_targets targets = {NULL, &t.matrix, rows, NULL};
-    compare_loss(&(fm_loss){.kind = FM_MEAN_SQUARED_ERROR}, &p, &targets, &gradient, loss,
-                 (gamma_of(4 + MAX_LANES) + count * 0x1p-53) * loss, "");
+    compare_loss(&(fm_loss){.kind = FM_MEAN_SQUARED_ERROR, .scale = 1}, &p, &targets, &gradient,
+                 loss, (gamma_of(4 + MAX_LANES) + count * 0x1p-53) * loss, "");
 }
 
 static void check_plain_losses(size_t rows, size_t n)

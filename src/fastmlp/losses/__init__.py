@@ -9,7 +9,8 @@ Losses for softmax and sigmoid outputs, and Poisson's for exp, are computed from
 activation, in a form that is stable for logits up to 1e4 and beyond. The loss of a batch is the
 mean over its samples, with weights sum(w_i L_i) / sum(w_i), and L_i is the mean over a sample's
 outputs, for cross-entropy and focal loss of a softmax the sum over its classes. Dice over the batch
-is an exception, which it describes.
+is an exception, which it describes. Every loss has a keyword `scale`, a factor of the loss and its
+gradient.
 
 A function f(predictions, targets) returns the mean loss of a batch and its gradient with respect to
 the predictions. It sees what the other losses see: behind softmax, sigmoid and exp what goes into

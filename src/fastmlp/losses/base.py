@@ -1,6 +1,7 @@
 """What every loss is, and the checks of its parameters."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ Factors = float | tuple[float, ...] | None
 """One factor for all outputs, one for each, or none."""
 
 
-RESCALING = {"gamma", "alpha", "pos_weight", "smoothing", "delta"}
+RESCALING = {"scale", "gamma", "alpha", "pos_weight", "smoothing", "delta"}
 """Parameters that the arithmetic takes in the network's dtype."""
 
 
@@ -25,16 +26,39 @@ class Kernel(NamedTuple):
     factors: Factors = None
 
 
+@dataclass(frozen=True, repr=False)
 class Loss:
     """Base class of the losses that the engine knows.
 
     Objects are immutable and compare by their parameters.
+
+    Parameters
+    ----------
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
+
+    scale: float = field(default=1.0, kw_only=True)
 
     name: ClassVar[str]
     """What `fm.MLP` takes for the loss with its default parameters."""
     outputs: ClassVar[tuple[str, ...]]
     """Output activations of the networks it can train."""
+
+    def __post_init__(self) -> None:
+        self._set(scale=check_positive(self.scale, "scale"))
+
+    def _set(self, **values: object) -> None:
+        """Set fields of the frozen object."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """Return the constructor's call."""
+        given = [f.name for f in fields(self) if f.name != "scale"]
+        given += ["scale"] if self.scale != 1 else []
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in given)
+        return f"{type(self).__name__}({values})"
 
     @property
     def couples_samples(self) -> bool:
@@ -102,6 +126,14 @@ def check_not_negative(value: object, name: str) -> float:
     number = checks.check_real(value, name)
     if number < 0:
         raise ValueError(f"{name} must be at least 0, got {value!r}")
+    return number
+
+
+def check_positive(value: object, name: str) -> float:
+    """Return a finite number greater than 0 as a `float`."""
+    number = checks.check_real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0, got {value!r}")
     return number
 
 

@@ -13,10 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from .base import Array, Factors, Kernel, Loss, check_count, check_factors, check_not_negative
+from .base import (
+    Array,
+    Factors,
+    Kernel,
+    Loss,
+    check_count,
+    check_factors,
+    check_not_negative,
+    check_positive,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossEntropy(Loss):
     """Cross-entropy of a softmax, the default behind one.
 
@@ -32,6 +41,8 @@ class CrossEntropy(Loss):
         A sample's weight is multiplied by its class's, for soft targets by their mean
         sum_c t_c class_weight_c, and a batch's loss is the weighted mean: each sample of a class of
         weight 2 counts as if it were there twice.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     label_smoothing: float = 0.0
@@ -44,12 +55,17 @@ class CrossEntropy(Loss):
         self,
         label_smoothing: float = 0.0,
         class_weight: Iterable[float] | Mapping[int, float] | None = None,
+        *,
+        scale: float = 1.0,
     ) -> None:
         smoothing = checks.check_real(label_smoothing, "label_smoothing")
         if not 0 <= smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
-        object.__setattr__(self, "label_smoothing", smoothing)
-        object.__setattr__(self, "class_weight", _check_class_weight(class_weight))
+        self._set(
+            label_smoothing=smoothing,
+            class_weight=_check_class_weight(class_weight),
+            scale=check_positive(scale, "scale"),
+        )
 
     def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
         super().check(output, n_outputs, dtype)
@@ -110,7 +126,7 @@ def _check_class_weight(
     return factors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BinaryCrossEntropy(Loss):
     """Logistic loss of each output of its own, the default behind a sigmoid.
 
@@ -122,6 +138,8 @@ class BinaryCrossEntropy(Loss):
     pos_weight
         Factor of at least 0 of the positive targets, or one for each output: above 1 recall rises
         and precision falls.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     pos_weight: Factors = None
@@ -129,8 +147,11 @@ class BinaryCrossEntropy(Loss):
     name = "binary_cross_entropy"
     outputs = ("sigmoid",)
 
-    def __init__(self, pos_weight: npt.ArrayLike | None = None) -> None:
-        object.__setattr__(self, "pos_weight", check_factors(pos_weight, "pos_weight"))
+    def __init__(self, pos_weight: npt.ArrayLike | None = None, *, scale: float = 1.0) -> None:
+        self._set(
+            pos_weight=check_factors(pos_weight, "pos_weight"),
+            scale=check_positive(scale, "scale"),
+        )
 
     def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
         super().check(output, n_outputs, dtype)
@@ -143,7 +164,7 @@ class BinaryCrossEntropy(Loss):
         return "binary_cross_entropy_with_logits", {"pos_weight": self.pos_weight}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Focal(Loss):
     """Focal loss (Lin et al. 2017, "Focal loss for dense object detection").
 
@@ -163,6 +184,8 @@ class Focal(Loss):
     alpha
         Softmax: a factor a_c of at least 0 for each class, or None for 1. Sigmoid: a in [0, 1], or
         one for each output, or None for factors 1 in the place of both a and 1 - a.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     gamma: float = 2.0
@@ -171,9 +194,14 @@ class Focal(Loss):
     name = "focal"
     outputs = ("softmax", "sigmoid")
 
-    def __init__(self, gamma: float = 2.0, alpha: npt.ArrayLike | None = None) -> None:
-        object.__setattr__(self, "gamma", check_not_negative(gamma, "gamma"))
-        object.__setattr__(self, "alpha", check_factors(alpha, "alpha"))
+    def __init__(
+        self, gamma: float = 2.0, alpha: npt.ArrayLike | None = None, *, scale: float = 1.0
+    ) -> None:
+        self._set(
+            gamma=check_not_negative(gamma, "gamma"),
+            alpha=check_factors(alpha, "alpha"),
+            scale=check_positive(scale, "scale"),
+        )
 
     def check(self, output: str, n_outputs: int, dtype: np.dtype[Any]) -> None:
         super().check(output, n_outputs, dtype)
@@ -195,7 +223,7 @@ class Focal(Loss):
         return name, {"gamma": self.gamma, "alpha": self.alpha}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dice(Loss):
     """Soft Dice loss: 1 minus the Dice coefficient of probabilities and targets.
 
@@ -218,6 +246,8 @@ class Dice(Loss):
         "batch" or "element".
     smoothing
         e of at least 0.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     per: str = "batch"
@@ -226,13 +256,16 @@ class Dice(Loss):
     name = "dice"
     outputs = ("softmax", "sigmoid")
 
-    def __init__(self, per: str = "batch", smoothing: float = 1.0) -> None:
+    def __init__(self, per: str = "batch", smoothing: float = 1.0, *, scale: float = 1.0) -> None:
         if not isinstance(per, str):
             raise TypeError(f"per must be 'batch' or 'element', got {per!r}")
         if per not in ("batch", "element"):
             raise ValueError(f"per must be 'batch' or 'element', got {per!r}")
-        object.__setattr__(self, "per", per)
-        object.__setattr__(self, "smoothing", check_not_negative(smoothing, "smoothing"))
+        self._set(
+            per=per,
+            smoothing=check_not_negative(smoothing, "smoothing"),
+            scale=check_positive(scale, "scale"),
+        )
 
     @property
     def couples_samples(self) -> bool:

@@ -8,34 +8,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import checks
-from .base import Kernel, Loss
+from .base import Kernel, Loss, check_positive
 
 OUTPUTS = ("identity", "relu", "tanh")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeanSquaredError(Loss):
     """Mean squared error, the default behind identity, relu and tanh.
 
     L = mean_c (p_c - t_c)^2; dL/dp_c = 2 (p_c - t_c) / K.
+
+    Parameters
+    ----------
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     name = "mean_squared_error"
     outputs = OUTPUTS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeanAbsoluteError(Loss):
     """Mean absolute error, which outliers disturb less than the squared one.
 
     L = mean_c |p_c - t_c|; dL/dp_c = sign(p_c - t_c) / K, 0 where they are equal.
+
+    Parameters
+    ----------
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     name = "mean_absolute_error"
     outputs = OUTPUTS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Huber(Loss):
     """Huber loss: squares of small errors, absolute values of large ones (Huber 1964, "Robust
     estimation of a location parameter").
@@ -47,6 +57,8 @@ class Huber(Loss):
     ----------
     delta
         d greater than 0, in the targets' unit.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
 
     delta: float = 1.0
@@ -54,11 +66,9 @@ class Huber(Loss):
     name = "huber"
     outputs = OUTPUTS
 
-    def __init__(self, delta: float = 1.0) -> None:
-        number = checks.check_real(delta, "delta")
-        if number <= 0:
-            raise ValueError(f"delta must be greater than 0, got {delta!r}")
-        object.__setattr__(self, "delta", number)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(delta=check_positive(self.delta, "delta"))
 
     def kernel(self, output: str) -> Kernel:
         return Kernel("huber", self.delta)
@@ -67,17 +77,34 @@ class Huber(Loss):
         return "huber", {"delta": self.delta}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Poisson(Loss):
     """Poisson loss for counts, the default behind exp, computed from the logarithms of the rates.
 
     L = mean_c exp(z_c) - t_c z_c, the negative logarithm of the Poisson probability of t at the
     rate exp(z) without the term that depends on t alone; dL/dz_c = (exp(z_c) - t_c) / K. It
     overflows where the rate does.
+
+    Parameters
+    ----------
+    deviance
+        Whether to add t log(t) - t, which makes L half the mean deviance: 0 for rates that are the
+        counts. The gradient is the same.
+    scale
+        Factor greater than 0 of the loss and its gradient.
     """
+
+    deviance: bool = False
 
     name = "poisson"
     outputs = ("exp",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(deviance=checks.check_flag(self.deviance, "deviance"))
+
+    def kernel(self, output: str) -> Kernel:
+        return Kernel("poisson", float(self.deviance))
+
     def function(self, output: str) -> tuple[str, dict[str, Any]]:
-        return "poisson_with_log_rates", {}
+        return "poisson_with_log_rates", {"deviance": self.deviance}

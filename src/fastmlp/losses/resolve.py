@@ -110,7 +110,7 @@ def label(loss: AnyLoss) -> str:
 def describe(loss: AnyLoss) -> dict[str, Any]:
     """Return a loss as a dictionary for JSON."""
     if isinstance(loss, Loss):
-        return {"name": loss.name, **asdict(loss)}  # type: ignore[call-overload]
+        return {"name": loss.name, **asdict(loss)}
     return {"name": "custom", "function": function_name(loss)}
 
 

@@ -163,7 +163,8 @@ class MLP(base.MLP):
             return 0.0, np.zeros_like(seen)
         name, parameters = self.loss.function(self.activations[-1])
         function: Callable[..., tuple[float, Array]] = getattr(ops, name)
-        return function(seen, samples.y[rows], weights, **parameters)
+        loss, gradient = function(seen, samples.y[rows], weights, **parameters)
+        return self.loss.scale * loss, np.multiply(gradient, self.loss.scale, out=gradient)
 
     def _through_output(self, gradient: Array, seen: Array) -> Array:
         """Return a loss's gradient with respect to the last layer's pre-activation, in place."""

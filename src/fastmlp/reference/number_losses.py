@@ -71,19 +71,26 @@ def huber(
 
 
 def poisson_with_log_rates(
-    log_rates: Array, targets: Array, sample_weight: npt.ArrayLike | None = None
+    log_rates: Array,
+    targets: Array,
+    sample_weight: npt.ArrayLike | None = None,
+    deviance: bool = False,
 ) -> tuple[float, Array]:
     """Return the mean of exp(z) - t z over all elements, and its gradient (exp(z) - t) / size.
 
     Log-rates and targets, which are counts of at least 0, are arrays of one shape, samples along
-    the first axis; with `sample_weight`, (n,), the mean over the samples is weighted. Infinite
-    where the rate exp(z) is beyond the dtype.
+    the first axis; with `sample_weight`, (n,), the mean over the samples is weighted. `deviance`
+    adds t log(t) - t to the loss. Infinite where the rate exp(z) is beyond the dtype.
     """
-    loss = Poisson()
+    loss = Poisson(deviance)
     z, t, weights = op_arguments.element_targets(
         loss, log_rates, targets, sample_weight, "log_rates"
     )
     shape, z, t = z.shape, matrix(z), matrix(t)
     with np.errstate(over="ignore"):
         rates = np.exp(z)
-    return element_mean(rates - t * z, rates - t, weights, shape)
+    losses = rates - t * z
+    if loss.deviance:
+        positive = np.where(t > 0, t, 1)
+        losses += t * np.log(positive) - t
+    return element_mean(losses, rates - t, weights, shape)
