@@ -791,6 +791,19 @@ def test_callbacks_see_the_same_network_for_any_number_of_threads(dtype, monkeyp
         assert other == seen[0]
 
 
+# One layer; and one too large for a core's cache.
+@pytest.mark.parametrize("layers", [[20, 30], [1000, 300]])
+def test_progress_of_a_network_of_one_layer(layers, threads, monkeypatch):
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(320, layers[0])), rng.integers(layers[1], size=320)
+    log = Log()
+    fm.MLP(layers).fit(X, y, epochs=1, callbacks=[log])
+    assert {event[1].samples for event in log.events if event[0] == "progress"} == {
+        *range(32, 321, 32)
+    }
+
+
 def test_a_callback_may_use_the_network(threads, long_epoch):
     X, y, layers = long_epoch
     net, scores = fm.MLP(layers), []

@@ -102,6 +102,7 @@ static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
     int refused = 0;
     fm_barrier_meet(&e->barrier, parts);
     if (e->step.split.by_layers) {
+        stop(e, part); /* a single layer, by columns, meets nowhere on its way */
         refused = fm_step_layers(&e->step, batch, part, parts, meet, e);
     } else if (fm_is_of_batch(e->step.loss)) {
         refused = fm_step_batch(&e->step, batch, part, parts, meet, e);
