@@ -62,7 +62,7 @@ def test_products(shape, dtype, isa):
     assert_threads_agree(lambda: ops.dense_backward(dy, a, b))
 
 
-@pytest.mark.parametrize("name", ["identity", "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", sorted(ops.ACTIVATION_CODES.keys() - {"softmax", "log_softmax"}))
 def test_functions(name, dtype, isa):
     for shape in ((300_007,), (700, 433)):
         z, dy = normal(0, dtype, *shape), normal(1, dtype, *shape)

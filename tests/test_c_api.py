@@ -22,7 +22,7 @@ from fastmlp import _core
 
 # Extensions are compiled with these numbers and structures. Where one of them changes, or the
 # arguments of a function do, FM_API_VERSION must rise.
-VERSION, REVISION = 1, 0
+VERSION, REVISION = 2, 0
 FUNCTIONS = {
     "status_message": (ctypes.c_char_p, "i"),
     "matmul": (ctypes.c_int, "ppiip"),
@@ -37,7 +37,22 @@ FUNCTIONS = {
 STATUSES = ("ok", "shape", "dtype", "value", "label", "memory", "not finite")
 OK, SHAPE, DTYPE, VALUE, LABEL, MEMORY, NOT_FINITE = range(len(STATUSES))
 DTYPES = {"float32": 0, "float64": 1, "uint8": 2}
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax")
+ACTIVATIONS = (
+    "identity",
+    "relu",
+    "sigmoid",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "gelu",
+    "silu",
+    "mish",
+    "exp",
+    "softmax",
+    "log_softmax",
+)
 ALIGNMENT = 64
 
 TYPES = {"i": ctypes.c_int, "n": ctypes.c_size_t, "p": ctypes.c_void_p}

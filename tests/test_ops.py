@@ -34,7 +34,12 @@ import fastmlp as fm
 from fastmlp import ops
 from fastmlp.reference import ops as reference_ops
 
-POINTWISE = ("identity", "relu", "sigmoid", "tanh", "exp")
+POINTWISE = (
+    "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
+    "mish", "exp",
+)  # fmt: skip
+TAKING_Z = ("gelu", "silu", "mish")
+"""Those whose backward takes z instead of y."""
 ROW_WISE = ("softmax", "log_softmax")
 DERIVATIVES = tuple(f"{name}_backward" for name in POINTWISE)
 ACTIVATIONS = POINTWISE + ROW_WISE
@@ -84,9 +89,23 @@ class Rounding:
             return self.rows(name, z, error)
         value = getattr(reference_ops, name)(z)
         value = np.where(np.isfinite(value), value, 0)
-        slope = {"sigmoid": 0.25, "exp": value}.get(name, 1.0)
-        own = 0.0 if name in ("identity", "relu") else self.function * np.abs(value)
-        return slope * error + own + self.tiny
+        slope = {
+            "sigmoid": 0.25, "exp": value, "selu": 1.76, **dict.fromkeys(TAKING_Z, 1.13)
+        }.get(name, 1.0)  # fmt: skip
+        return slope * error + self.of(name, z) * np.abs(value) + self.tiny
+
+    def of(self, name, z):
+        """Bound the relative error of a pointwise activation of an exact z."""
+        if name in ("identity", "relu"):
+            return 0.0
+        if name == "leaky_relu":  # the constant and a product
+            return self.gamma(2)
+        if name in ("sigmoid", "tanh", "elu", "exp"):
+            return self.function
+        # Two functions. For the truth of gelu, z is divided by a rounded sqrt(2): far below 0 the
+        # errors of both are multiplied by the square of z.
+        square = np.clip(z, -40, 0) ** 2 if name == "gelu" else 0.0
+        return 2 * self.function + square * 2.0**-52
 
     def relative_exp(self, z, error=0.0):
         """Bound the relative errors of exp(z - max z) and of their sum, row by row.
@@ -205,7 +224,8 @@ def make_pointwise(rng, dtype):
 def make_derivative(name):
     def make(rng, dtype):
         for shape in ANY_SHAPE:
-            y = getattr(ops, name)(normal(rng, dtype, *shape))
+            z = normal(rng, dtype, *shape, scale=2)
+            y = z if name in TAKING_Z else getattr(ops, name)(z)
             yield (normal(rng, dtype, *shape), y), {}
 
     return make
@@ -341,17 +361,47 @@ def bound_derivative(operations):
     )
 
 
+def bound_selu_backward(rounding, truth, dy, y):
+    # The constant, a sum and a product.
+    return rounding.gamma(3) * np.abs(dy) * (np.abs(y) + 1.76) + rounding.tiny
+
+
+def bound_softplus_backward(rounding, truth, dy, y):
+    return (rounding.function + rounding.gamma(1)) * np.abs(truth) + rounding.tiny
+
+
+def bound_backward_of_z(name):
+    """Bound dy times a sum of f(z) / z and another term."""
+
+    def bound(rounding, truth, dy, z):
+        slope = getattr(reference_ops, f"{name}_backward")(np.ones_like(z), z)
+        share = np.divide(getattr(reference_ops, name)(z), z, where=z != 0, out=slope.copy())
+        magnitude = np.abs(share) + np.abs(slope - share)
+        return (rounding.of(name, z) + rounding.gamma(2)) * np.abs(dy) * magnitude + rounding.tiny
+
+    return bound
+
+
 OPERATIONS = {
     "matmul": Operation(make_matmul, bound_matmul),
     "dense_forward": Operation(make_dense_forward, bound_dense_forward),
     "dense_backward": Operation(make_dense_backward, bound_dense_backward),
     **{name: Operation(make_pointwise, bound_map(name)) for name in POINTWISE},
     **{name: Operation(make_rows, bound_map(name)) for name in ROW_WISE},
-    # sigmoid: 1 - y and two products; tanh: 1 - y, 1 + y and two products.
+    # sigmoid: 1 - y and two products; tanh: 1 - y, 1 + y and two products; leaky_relu: the constant
+    # and a product; elu: a sum and a product.
     "identity_backward": Operation(make_derivative("identity"), bound_derivative(0)),
     "relu_backward": Operation(make_derivative("relu"), bound_derivative(0)),
     "sigmoid_backward": Operation(make_derivative("sigmoid"), bound_derivative(3)),
     "tanh_backward": Operation(make_derivative("tanh"), bound_derivative(4)),
+    "leaky_relu_backward": Operation(make_derivative("leaky_relu"), bound_derivative(2)),
+    "elu_backward": Operation(make_derivative("elu"), bound_derivative(2)),
+    "selu_backward": Operation(make_derivative("selu"), bound_selu_backward),
+    "softplus_backward": Operation(make_derivative("softplus"), bound_softplus_backward),
+    **{
+        f"{name}_backward": Operation(make_derivative(name), bound_backward_of_z(name))
+        for name in TAKING_Z
+    },
     "exp_backward": Operation(make_derivative("exp"), bound_derivative(1)),
     **{
         name: Operation(make_class_loss(name, (*ROWS, SINGLE_COLUMN)), BOUNDS[name])
@@ -526,6 +576,8 @@ def test_functions_of_any_shape_and_strides(data):
     hypothesis.assume(np.prod(shape) < 20_000)
     fm.set_isa(data.draw(isas))
     given = [data.draw(arrays(dtype, *shape)) for _ in range(1 + name.endswith("_backward"))]
+    if name == "softplus_backward":  # of a y that is not negative
+        given[1] = np.abs(given[1])
     check_property(name, dtype, given)
 
 
@@ -866,9 +918,9 @@ BAD_CALLS = [
         (name, arguments, {}, kind, words)
         for name in DERIVATIVES
         for arguments, kind, words in (
-            ((ones(3), ones(2)), ValueError, "y has"),
-            ((ones(3), ones(3, 1)), ValueError, "y has"),
-            ((ones(3), ones(3, dtype=DOUBLE)), TypeError, "y is"),
+            ((ones(3), ones(2)), ValueError, "[yz] has"),
+            ((ones(3), ones(3, 1)), ValueError, "[yz] has"),
+            ((ones(3), ones(3, dtype=DOUBLE)), TypeError, "[yz] is"),
             ((ones(3).astype(int), ones(3)), TypeError, "dy must"),
         )
     ),
@@ -902,6 +954,8 @@ BAD_CALLS = [
             ((ones(0), ones(0)), ValueError, first),
         )
     ),
+    ("tanh_backward", (ones(3), ones(2)), {}, ValueError, "y has"),
+    *((f"{name}_backward", (ones(3), ones(2)), {}, ValueError, "z has") for name in TAKING_Z),
     ("sgd_update", ([1.0], ones(1), 0.1), {}, TypeError, "params must"),
     ("sgd_update", (ones(3), ones(2), 0.1), {}, ValueError, "grads has"),
     ("sgd_update", (ones(3), ones(3, dtype=DOUBLE), 0.1), {}, TypeError, "grads is"),
@@ -956,6 +1010,80 @@ def test_functions_of_extreme_values(name, dtype, isa):
     subnormal = np.abs(z) < np.finfo(dtype).tiny
     if name in ("identity", "tanh"):  # nothing is flushed to zero
         np.testing.assert_array_equal(result[subnormal], z[subnormal])
+
+
+FAR_BELOW = {
+    # By mpmath, 40 digits.
+    "gelu": {
+        -0.75: -0.16997051428265114,
+        -1.5: -0.1002108019032871,
+        -5: -1.4332578593959695e-06,
+        -9: -1.0157295653584566e-18,
+        -12.5: -4.665705373597142e-35,
+        -13: -7.952313719414843e-38,
+        -20: -5.507248237212468e-88,
+        -30.75: -1.8800264270456532e-206,
+        -37: -2.1184613523340935e-298,
+    },
+    "silu": {
+        -0.75: -0.24061597561845527,
+        -1.5: -0.2736382857095345,
+        -5: -0.03346425462142428,
+        -20: -4.122307236380407e-08,
+        -85: -1.0336844043649018e-35,
+        -89.5: -1.2091130400474887e-37,
+        -300: -1.5444600667236042e-128,
+        -700: -6.90177358063184e-302,
+    },
+    "mish": {
+        -0.75: -0.2764947145054652,
+        -1.5: -0.29809974216680674,
+        -5: -0.033576237730161704,
+        -20: -4.122307240628761e-08,
+        -85: -1.0336844043649018e-35,
+        -89.5: -1.2091130400474887e-37,
+        -300: -1.5444600667236042e-128,
+        -700: -6.90177358063184e-302,
+    },
+    "softplus": {
+        -0.75: 0.38687100611489994,
+        -1.5: 0.2014132779827524,
+        -5: 0.006715348489118068,
+        -20: 2.061153620314381e-09,
+        -85: 1.2160992992528256e-37,
+        -300: 5.148200222412013e-131,
+        -700: 9.85967654375977e-305,
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAR_BELOW)
+def test_functions_far_below_zero_keep_their_digits(name, dtype, isa):
+    z = np.array([*FAR_BELOW[name]], dtype)
+    truth = np.array([*FAR_BELOW[name].values()])
+    normal_range = np.abs(truth) > np.finfo(dtype).tiny
+    eps = float(np.finfo(dtype).eps)
+    result = call(name, (z,)).astype(np.float64)
+    np.testing.assert_allclose(result[normal_range], truth[normal_range], rtol=3 * eps)
+
+
+@pytest.mark.parametrize("module", [ops, reference_ops], ids=["ops", "reference"])
+@pytest.mark.parametrize("name", [name for name in POINTWISE if name != "exp"])
+def test_functions_of_infinity(module, name, dtype, isa):
+    z = np.array([np.inf, -np.inf], dtype)
+    ends = {
+        "identity": (np.inf, -np.inf),
+        "sigmoid": (1, 0),
+        "tanh": (1, -1),
+        "leaky_relu": (np.inf, -np.inf),
+        "elu": (np.inf, -1),
+        "selu": (np.inf, -1.7580993408473766),
+    }.get(name, (np.inf, 0))
+    found = getattr(module, name)(z)
+    np.testing.assert_allclose(found, ends, rtol=float(np.finfo(dtype).eps))
+    if name in TAKING_Z:
+        slopes = getattr(module, f"{name}_backward")(np.ones(2, dtype), z)
+        np.testing.assert_array_equal(slopes, [1, 0])
 
 
 @pytest.mark.parametrize("module", [ops, reference_ops], ids=["ops", "reference"])

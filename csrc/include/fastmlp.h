@@ -94,6 +94,13 @@ typedef enum {
     FM_RELU,
     FM_SIGMOID,
     FM_TANH,
+    FM_LEAKY_RELU, /* max(0.01 z, z) */
+    FM_ELU,        /* z, below 0 expm1(z) */
+    FM_SELU,       /* s z, below 0 s a expm1(z); s = 1.0507..., a = 1.6732... */
+    FM_SOFTPLUS,   /* log(1 + exp(z)) */
+    FM_GELU,       /* z (1 + erf(z / sqrt(2))) / 2 */
+    FM_SILU,       /* z sigmoid(z) */
+    FM_MISH,       /* z tanh(softplus(z)) */
     FM_EXP,
     FM_POINTWISE_ACTIVATIONS, /* those above work element by element, those below on rows */
     FM_SOFTMAX = FM_POINTWISE_ACTIVATIONS,
@@ -157,7 +164,8 @@ fm_status fm_dense_backward(const fm_matrix *dy, const fm_matrix *x, const fm_ma
                             const fm_matrix *dx, const fm_matrix *dw, void *db);
 /* out = f(z), element by element or row by row; out may be z. */
 fm_status fm_activate(fm_activation activation, const fm_matrix *z, const fm_matrix *out);
-/* out = dy * f'(z), with y = f(z) given; pointwise activations only; out may be dy or y. */
+/* out = dy * f'(z), with y = f(z) given, or z in the place of y for gelu, silu and mish, whose
+ * slopes y does not tell; pointwise activations only; out may be dy or y. */
 fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, const fm_matrix *y,
                                const fm_matrix *out);
 /* mean: the batch's loss; gradient (n, outputs): of that with respect to predictions, which it must
@@ -303,7 +311,7 @@ typedef struct {
 
 /* VERSION rises when something that fm_api leads to changes: a function's arguments, a structure,
  * a value of an enumeration. REVISION rises when a function is added, at the end. */
-enum { FM_API_VERSION = 1, FM_API_REVISION = 0 };
+enum { FM_API_VERSION = 2, FM_API_REVISION = 0 };
 
 /* The functions that libraries which are not linked with this one may call. */
 typedef struct {

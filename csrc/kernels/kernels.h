@@ -126,8 +126,12 @@ typedef struct fm_kernels {
 
     /* By fm_activation. forward of softmax and log-softmax takes one row; y may be x. */
     fm_map activation[FM_ACTIVATIONS];
-    /* dz = dy * f'(z), given y = f(z) */
+    /* y = f(z) and slope = f'(z), for those whose slope y does not tell; else NULL. y may be z. */
+    void (*sloped[FM_POINTWISE_ACTIVATIONS])(size_t n, const void *z, void *y, void *slope);
+    /* dz = dy * f'(z), given y = f(z), or z in its place for those that `sloped` is there for */
     void (*derivative[FM_POINTWISE_ACTIVATIONS])(size_t n, const void *dy, const void *y, void *dz);
+    /* z = x * y */
+    void (*multiply)(size_t n, const void *x, const void *y, void *z);
 
     fm_row_loss row_loss[FM_LOSSES]; /* NULL for losses over the batch */
     /* Dice over the batch, with both = sum w y t and all = sum w (y + t) over the samples, in

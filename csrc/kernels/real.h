@@ -24,6 +24,7 @@ typedef int64_t real_int;
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 void KERNEL(fill_gemm)(fm_kernels *table);
+void KERNEL(fill_activations)(fm_kernels *table);
 void KERNEL(fill_elementwise)(fm_kernels *table);
 void KERNEL(fill_softmax_losses)(fm_kernels *table);
 void KERNEL(fill_sigmoid_losses)(fm_kernels *table);

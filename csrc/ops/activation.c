@@ -4,8 +4,10 @@
 /* What an element costs, roughly, in floating-point operations; to load and store it takes as long
  * as some ten. */
 static const double element_operations[FM_ACTIVATIONS] = {
-    [FM_IDENTITY] = 10, [FM_RELU] = 10,    [FM_SIGMOID] = 20,     [FM_TANH] = 25,
-    [FM_EXP] = 20,      [FM_SOFTMAX] = 20, [FM_LOG_SOFTMAX] = 20,
+    [FM_IDENTITY] = 10,   [FM_RELU] = 10,        [FM_SIGMOID] = 20, [FM_TANH] = 25,
+    [FM_LEAKY_RELU] = 10, [FM_ELU] = 20,         [FM_SELU] = 20,    [FM_SOFTPLUS] = 30,
+    [FM_GELU] = 50,       [FM_SILU] = 20,        [FM_MISH] = 30,    [FM_EXP] = 20,
+    [FM_SOFTMAX] = 20,    [FM_LOG_SOFTMAX] = 20,
 };
 
 /* Elements a thread takes at a time from rows that are one contiguous block. */
@@ -117,7 +119,8 @@ fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, co
         return FM_ERROR_VALUE;
     }
     elementwise e = cut(activation, *dy, *y, *out);
-    const double work = (double)dy->rows * (double)dy->cols * element_operations[FM_RELU];
+    const fm_activation cost = e.kernels->sloped[activation] ? activation : FM_RELU;
+    const double work = (double)dy->rows * (double)dy->cols * element_operations[cost];
     fm_in_parallel(fm_threads_for(e.kernels->lanes, work), backward_part, &e);
     return FM_OK;
 }

@@ -8,6 +8,7 @@
 #include "isa_list.h"
 
 #define DECLARE_FILLS(isa, bits)                                                                   \
+    void fm_fill_activations_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_elementwise_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_gemm_##isa##_##bits(fm_kernels *);                                                \
     void fm_fill_softmax_losses_##isa##_##bits(fm_kernels *);                                      \
@@ -36,6 +37,7 @@ static void detect(void)
 {
     size_t n = 0;
 #define FILL_TABLE(isa, bits, table)                                                               \
+    fm_fill_activations_##isa##_##bits(table);                                                     \
     fm_fill_elementwise_##isa##_##bits(table);                                                     \
     fm_fill_gemm_##isa##_##bits(table);                                                            \
     fm_fill_softmax_losses_##isa##_##bits(table);                                                  \

@@ -19,7 +19,10 @@ from posix.stdlib cimport posix_memalign
 
 from numpy import empty, ndarray
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax")
+ACTIVATIONS = (
+    "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
+    "mish", "exp", "softmax", "log_softmax",
+)
 LOSSES = (
     "softmax_cross_entropy", "binary_cross_entropy", "softmax_focal", "binary_focal",
     "softmax_dice", "binary_dice", "softmax_element_dice", "binary_element_dice",

@@ -40,6 +40,13 @@ cdef extern from "fastmlp_python.h" nogil:
         FM_RELU
         FM_SIGMOID
         FM_TANH
+        FM_LEAKY_RELU
+        FM_ELU
+        FM_SELU
+        FM_SOFTPLUS
+        FM_GELU
+        FM_SILU
+        FM_MISH
         FM_EXP
         FM_SOFTMAX
         FM_LOG_SOFTMAX

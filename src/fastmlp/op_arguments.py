@@ -28,7 +28,22 @@ from .sparse import from_scipy, is_sparse
 
 Array = npt.NDArray[Any]
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax")
+ACTIVATIONS = (
+    "identity",
+    "relu",
+    "sigmoid",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "gelu",
+    "silu",
+    "mish",
+    "exp",
+    "softmax",
+    "log_softmax",
+)
 """What `dense_forward` can apply."""
 
 
@@ -96,12 +111,16 @@ def function(z: Array, out: Array | None, ndim: int | None = None) -> tuple[Arra
     return z, check_out(out, z.shape, z.dtype, {"z": z}, in_place=True)
 
 
-def derivative(dy: Array, y: Array, out: Array | None) -> tuple[Array, Array, Array]:
-    """Check dy, y and out of an activation's backward, which may work in place."""
+def derivative(
+    dy: Array, y: Array, out: Array | None, name: str = "y"
+) -> tuple[Array, Array, Array]:
+    """Check dy, y (or what has another name) and out of an activation's backward, which may work in
+    place.
+    """
     dy = check_array(dy, "dy")
-    y = check_array(y, "y")
-    check_pair(dy, "dy", y, "y")
-    return dy, y, check_out(out, dy.shape, dy.dtype, {"dy": dy, "y": y}, in_place=True)
+    y = check_array(y, name)
+    check_pair(dy, "dy", y, name)
+    return dy, y, check_out(out, dy.shape, dy.dtype, {"dy": dy, name: y}, in_place=True)
 
 
 def class_targets(

@@ -37,25 +37,39 @@ __all__ = [
     "binary_focal_with_logits",
     "dense_backward",
     "dense_forward",
+    "elu",
+    "elu_backward",
     "exp",
     "exp_backward",
+    "gelu",
+    "gelu_backward",
     "huber",
     "identity",
     "identity_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "log_softmax",
     "matmul",
     "mean_absolute_error",
     "mean_squared_error",
+    "mish",
+    "mish_backward",
     "poisson_with_log_rates",
     "relu",
     "relu_backward",
+    "selu",
+    "selu_backward",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_cross_entropy",
     "softmax_dice",
     "softmax_focal",
+    "softplus",
+    "softplus_backward",
     "tanh",
     "tanh_backward",
 ]
@@ -101,8 +115,7 @@ def dense_forward(
     """Return activation(x w + b), shape (n, n_out).
 
     `x` may be a sparse matrix of SciPy's, which is not made dense.
-    `activation` is identity, relu, sigmoid, tanh, exp, softmax or log_softmax. `out` must not
-    overlap x, w or b.
+    `activation` is the name of any of the activations below. `out` must not overlap x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     result = out_rows(out)
@@ -125,7 +138,7 @@ def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     return dx, dw, db
 
 
-# Activations: each backward takes the gradient dy at the activation's output y ----------------
+# Activations: each backward takes the gradient dy at the output y, and y, or z where it says so --
 
 
 def _apply(name: str, z: Array, out: Array | None) -> Array:
@@ -136,9 +149,11 @@ def _apply(name: str, z: Array, out: Array | None) -> Array:
     return out if np.may_share_memory(result, out) else deliver(result, out)
 
 
-def _apply_backward(name: str, dy: Array, y: Array, out: Array | None) -> Array:
+def _apply_backward(
+    name: str, dy: Array, y: Array, out: Array | None, argument: str = "y"
+) -> Array:
     """Apply the derivative of a pointwise activation to arrays of any shape."""
-    dy, y, out = op_arguments.derivative(dy, y, out)
+    dy, y, out = op_arguments.derivative(dy, y, out, argument)
     result = flat(out)
     _core.activate_backward(ACTIVATION_CODES[name], flat(dy), flat(y), result)
     return out if np.may_share_memory(result, out) else deliver(result, out)
@@ -190,6 +205,92 @@ def tanh(z: Array, out: Array | None = None) -> Array:
 def tanh_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     """Return dy (1 - y²), where y = tanh(z). `out` may be dy or y."""
     return _apply_backward("tanh", dy, y, out)
+
+
+def leaky_relu(z: Array, out: Array | None = None) -> Array:
+    """Return z where it is positive, 0.01 z elsewhere, any shape. `out` may be z."""
+    return _apply("leaky_relu", z, out)
+
+
+def leaky_relu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy where y = leaky_relu(z) is positive and 0.01 dy elsewhere. `out` may be dy or y."""
+    return _apply_backward("leaky_relu", dy, y, out)
+
+
+def elu(z: Array, out: Array | None = None) -> Array:
+    """Return z where it is positive, exp(z) - 1 elsewhere, any shape. `out` may be z."""
+    return _apply("elu", z, out)
+
+
+def elu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy where y = elu(z) is positive and dy (y + 1) elsewhere. `out` may be dy or y."""
+    return _apply_backward("elu", dy, y, out)
+
+
+def selu(z: Array, out: Array | None = None) -> Array:
+    """Return s z where z is positive, s a (exp(z) - 1) elsewhere, any shape. `out` may be z.
+
+    s = 1.0507... and a = 1.6732... keep mean 0 and variance 1 from layer to layer (Klambauer et al.
+    2017).
+    """
+    return _apply("selu", z, out)
+
+
+def selu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy s where y = selu(z) is positive, dy (y + s a) elsewhere. `out` may be dy or y."""
+    return _apply_backward("selu", dy, y, out)
+
+
+def softplus(z: Array, out: Array | None = None) -> Array:
+    """Return log(1 + exp(z)) element by element, any shape. `out` may be z."""
+    return _apply("softplus", z, out)
+
+
+def softplus_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy (1 - exp(-y)), where y = softplus(z). `out` may be dy or y."""
+    return _apply_backward("softplus", dy, y, out)
+
+
+def gelu(z: Array, out: Array | None = None) -> Array:
+    """Return z P(z) with the normal distribution P, any shape. `out` may be z.
+
+    P(z) = (1 + erf(z / sqrt(2))) / 2, not one of its approximations (Hendrycks and Gimpel 2016).
+    """
+    return _apply("gelu", z, out)
+
+
+def gelu_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy (P(z) + z p(z)), p the normal density. `out` may be dy or z.
+
+    Takes z, which y = gelu(z) does not tell.
+    """
+    return _apply_backward("gelu", dy, z, out, "z")
+
+
+def silu(z: Array, out: Array | None = None) -> Array:
+    """Return z sigmoid(z) element by element, any shape. `out` may be z."""
+    return _apply("silu", z, out)
+
+
+def silu_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy s (1 + z (1 - s)), where s = sigmoid(z). `out` may be dy or z.
+
+    Takes z, which y = silu(z) does not tell.
+    """
+    return _apply_backward("silu", dy, z, out, "z")
+
+
+def mish(z: Array, out: Array | None = None) -> Array:
+    """Return z tanh(softplus(z)) element by element, any shape. `out` may be z."""
+    return _apply("mish", z, out)
+
+
+def mish_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy (t + z (1 - t²) sigmoid(z)), t = tanh(softplus(z)). `out` may be dy or z.
+
+    Takes z, which y = mish(z) does not tell.
+    """
+    return _apply_backward("mish", dy, z, out, "z")
 
 
 def exp(z: Array, out: Array | None = None) -> Array:

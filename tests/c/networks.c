@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "activations.h"
 #include "check.h"
 #include "parity.h"
 
@@ -39,26 +40,10 @@ typedef struct {
     const plan *plan;
     size_t n_parameters;
     fm_layer_layout at[MOST_LAYERS];
-    double *outputs[MOST_LAYERS + 1], *deltas[MOST_LAYERS + 1]; /* of one sample */
+    /* Of one sample. */
+    double *outputs[MOST_LAYERS + 1], *slopes[MOST_LAYERS + 1], *deltas[MOST_LAYERS + 1];
     double *parameters, *gradient;
 } model;
-
-static double activated(fm_activation activation, double z)
-{
-    return activation == FM_RELU      ? fmax(z, 0)
-           : activation == FM_SIGMOID ? 1 / (1 + exp(-z))
-           : activation == FM_TANH    ? tanh(z)
-           : activation == FM_EXP     ? exp(z)
-                                      : z;
-}
-
-static double slope(fm_activation activation, double y)
-{
-    return activation == FM_RELU      ? y > 0
-           : activation == FM_SIGMOID ? y * (1 - y)
-           : activation == FM_TANH    ? 1 - y * y
-                                      : 1;
-}
 
 static fm_activation activation_of(const plan *p, size_t layer)
 {
@@ -81,6 +66,7 @@ static void forward(const model *m, const double *x)
         }
         for (size_t j = 0; j < n; j++) {
             const fm_activation activation = activation_of(p, l);
+            m->slopes[l + 1][j] = activation == FM_SOFTMAX ? 1 : slope_at(activation, y[j]);
             y[j] = activation == FM_SOFTMAX ? exp(y[j]) : activated(activation, y[j]);
             sum += y[j];
         }
@@ -114,7 +100,7 @@ static double loss_of(const model *m, const double *target)
             break;
         default:
             loss += (y[j] - t) * (y[j] - t) * mean;
-            delta[j] = 2 * (y[j] - t) * mean * slope(p->output, y[j]);
+            delta[j] = 2 * (y[j] - t) * mean * m->slopes[p->n_layers][j];
         }
     }
     return loss;
@@ -138,7 +124,7 @@ static void add_gradient(const model *m, double scale)
                 sum += delta[j] * weight[i * m->at[l].weight_stride + j];
                 gradient[i * m->at[l].weight_stride + j] += scale * y * delta[j];
             }
-            m->deltas[l][i] = l ? sum * slope(p->hidden, y) : 0;
+            m->deltas[l][i] = l ? sum * m->slopes[l][i] : 0;
         }
     }
 }
@@ -181,6 +167,7 @@ static model begin(const plan *p, const fm_network *network)
     memset(m.parameters, 0, m.n_parameters * sizeof(double));
     for (size_t l = 0; l <= p->n_layers; l++) {
         m.outputs[l] = take(p->widths[l] * sizeof(double));
+        m.slopes[l] = take(p->widths[l] * sizeof(double));
         m.deltas[l] = take(p->widths[l] * sizeof(double));
     }
     for (size_t l = 0; l < p->n_layers; l++) {

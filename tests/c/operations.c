@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "activations.h"
 #include "check.h"
 #include "parity.h"
 
@@ -63,22 +64,6 @@ static void check_matmul(size_t m, size_t k, size_t n)
     }
 }
 
-static double activated(fm_activation activation, double z)
-{
-    switch (activation) {
-    case FM_RELU:
-        return z > 0 || isnan(z) ? z : 0;
-    case FM_SIGMOID:
-        return 1 / (1 + exp(-z));
-    case FM_TANH:
-        return tanh(z);
-    case FM_EXP:
-        return exp(z);
-    default:
-        return z;
-    }
-}
-
 /* exp(z - max z) of a row, by logits that are known up to `error`: the relative error of each, to
  * first order, is that of its exponent. */
 typedef struct {
@@ -117,14 +102,12 @@ static void activate(fm_activation activation, size_t rows, size_t n, const doub
             error = larger(error, errors[i * n + j]);
         }
         if (activation < FM_POINTWISE_ACTIVATIONS) {
-            const double own = activation >= FM_SIGMOID ? library : 0;
             for (size_t j = 0; j < n; j++) {
                 value[j] = activated(activation, from[j]);
                 value[j] = isinf(rounded(value[j])) ? rounded(value[j]) : value[j];
-                const double slope = activation == FM_SIGMOID ? 0.25
-                                     : activation == FM_EXP   ? 1.01 * value[j]
-                                                              : 1;
-                bound[j] = (errors ? slope * errors[i * n + j] : 0) + own * fabs(value[j]) + tiny;
+                const double slope = activation == FM_EXP ? 1.01 * value[j] : steepest(activation);
+                bound[j] = (errors ? slope * errors[i * n + j] : 0) +
+                           activation_error(activation, from[j]);
             }
             continue;
         }
@@ -288,25 +271,16 @@ static void check_activation(fm_activation activation, const array *z)
 
 static void check_derivative(fm_activation activation, size_t rows, size_t n)
 {
-    /* sigmoid: 1 - y and two products; tanh: 1 - y, 1 + y and two products; exp: one. */
-    static const double operations[] = {[FM_SIGMOID] = 3, [FM_TANH] = 4, [FM_EXP] = 1};
     const array dy = argument(rows, n, 1), y = argument(rows, n, 1);
     array dz = result(rows, n);
-    for (size_t i = 0; i < rows * n; i += 3) {
-        y.value[i] = 0; /* where the slope of ReLU jumps */
+    for (size_t i = 0; i < rows * n; i++) {
+        /* 0 is where the slope of ReLU jumps, and softplus is not negative. */
+        y.value[i] = i % 3 == 0 ? 0 : activation == FM_SOFTPLUS ? fabs(y.value[i]) : y.value[i];
     }
     put(&y);
     for (size_t i = 0; i < rows * n; i++) {
-        const double v = y.value[i];
-        const double slope = activation == FM_RELU      ? v > 0
-                             : activation == FM_SIGMOID ? v * (1 - v)
-                             : activation == FM_TANH    ? (1 - v) * (1 + v)
-                             : activation == FM_EXP     ? v
-                                                        : 1;
-        dz.value[i] = dy.value[i] * slope;
-        dz.bound[i] = activation < FM_SIGMOID
-                          ? 0
-                          : gamma_of(operations[activation]) * fabs(dz.value[i]) + tiny;
+        dz.value[i] = dy.value[i] * slope_from(activation, y.value[i]);
+        dz.bound[i] = fabs(dy.value[i]) * slope_error(activation, y.value[i]);
     }
     FOR_THREADS(threads)
     {

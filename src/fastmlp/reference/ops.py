@@ -8,6 +8,7 @@ the argument. NaN and infinity are not looked for and propagate.
 Where an `out` array is taken the result is written into it and returned.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from .. import op_arguments
 from ..checks import Features
 from ..sparse import SparseRows
+from . import loss_parts
 from .class_losses import (
     binary_cross_entropy_with_logits,
     binary_dice_with_logits,
@@ -38,30 +40,55 @@ __all__ = [
     "binary_focal_with_logits",
     "dense_backward",
     "dense_forward",
+    "elu",
+    "elu_backward",
     "exp",
     "exp_backward",
+    "gelu",
+    "gelu_backward",
     "huber",
     "identity",
     "identity_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "log_softmax",
     "matmul",
     "mean_absolute_error",
     "mean_squared_error",
+    "mish",
+    "mish_backward",
     "poisson_with_log_rates",
     "relu",
     "relu_backward",
+    "selu",
+    "selu_backward",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_cross_entropy",
     "softmax_dice",
     "softmax_focal",
+    "softplus",
+    "softplus_backward",
     "tanh",
     "tanh_backward",
 ]
 
 Array = npt.NDArray[Any]
+
+LEAK = 0.01
+"""The slope of leaky_relu where z is negative."""
+
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+"""Klambauer et al. 2017, "Self-normalizing neural networks"."""
+
+FAR_OUT = 1000.0
+"""Where gelu, silu and mish are 0 on the one side and z on the other: to be multiplied by a 0, an
+infinite z is taken for this."""
 
 
 # Products -----------------------------------------------------------------------------------
@@ -94,8 +121,7 @@ def dense_forward(
     """Return activation(x w + b), shape (n, n_out).
 
     `x` may be a sparse matrix of SciPy's.
-    `activation` is identity, relu, sigmoid, tanh, exp, softmax or log_softmax. `out` must not
-    overlap x, w or b.
+    `activation` is the name of any of the activations below. `out` must not overlap x, w or b.
     """
     x, w, b, out = op_arguments.forward(x, w, b, activation, out)
     np.matmul(x.dense(slice(None)) if isinstance(x, SparseRows) else x, w, out=out)
@@ -115,7 +141,7 @@ def dense_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     return np.matmul(dy, w.T), np.matmul(x.T, dy), dy.sum(axis=0)
 
 
-# Activations: each backward takes the gradient dy at the activation's output y ----------------
+# Activations: each backward takes the gradient dy at the output y, and y, or z where it says so --
 
 
 def identity(z: Array, out: Array | None = None) -> Array:
@@ -184,6 +210,142 @@ def tanh_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     return out
 
 
+def leaky_relu(z: Array, out: Array | None = None) -> Array:
+    """Return z where it is positive, 0.01 z elsewhere, any shape. `out` may be z."""
+    z, out = op_arguments.function(z, out)
+    np.copyto(out, np.where(z < 0, LEAK * z, z))
+    return out
+
+
+def leaky_relu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy where y = leaky_relu(z) is positive and 0.01 dy elsewhere. `out` may be dy or y."""
+    dy, y, out = op_arguments.derivative(dy, y, out)
+    np.copyto(out, np.where(y > 0, dy, LEAK * dy))
+    return out
+
+
+def elu(z: Array, out: Array | None = None) -> Array:
+    """Return z where it is positive, exp(z) - 1 elsewhere, any shape. `out` may be z."""
+    z, out = op_arguments.function(z, out)
+    np.copyto(out, np.where(z < 0, np.expm1(np.minimum(z, 0)), z))
+    return out
+
+
+def elu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy where y = elu(z) is positive and dy (y + 1) elsewhere. `out` may be dy or y."""
+    dy, y, out = op_arguments.derivative(dy, y, out)
+    np.multiply(dy, np.where(y > 0, 1, y + 1), out=out)
+    return out
+
+
+def selu(z: Array, out: Array | None = None) -> Array:
+    """Return s z where z is positive, s a (exp(z) - 1) elsewhere, any shape. `out` may be z.
+
+    s = 1.0507... and a = 1.6732... keep mean 0 and variance 1 from layer to layer (Klambauer et al.
+    2017).
+    """
+    z, out = op_arguments.function(z, out)
+    with np.errstate(over="ignore"):
+        above = SELU_SCALE * z
+    below = SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(z, 0))
+    np.copyto(out, np.where(z < 0, below, above))
+    return out
+
+
+def selu_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy s where y = selu(z) is positive, dy (y + s a) elsewhere. `out` may be dy or y."""
+    dy, y, out = op_arguments.derivative(dy, y, out)
+    np.multiply(dy, np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA), out=out)
+    return out
+
+
+def softplus(z: Array, out: Array | None = None) -> Array:
+    """Return log(1 + exp(z)) element by element, any shape. `out` may be z.
+
+    Written with exp(-|z|), which cannot overflow.
+    """
+    z, out = op_arguments.function(z, out)
+    np.copyto(out, loss_parts.softplus(z))
+    return out
+
+
+def softplus_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
+    """Return dy (1 - exp(-y)), where y = softplus(z). `out` may be dy or y."""
+    dy, y, out = op_arguments.derivative(dy, y, out)
+    np.multiply(dy, -np.expm1(-y), out=out)
+    return out
+
+
+def _normal_distribution(z: Array) -> Array:
+    """Return (1 + erf(z / sqrt(2))) / 2, as a half of erfc, which does not cancel below 0."""
+    tails = np.frompyfunc(math.erfc, 1, 1)(z.astype(np.float64) / -math.sqrt(2))
+    return (np.asarray(tails, np.float64) / 2).astype(z.dtype)
+
+
+def gelu(z: Array, out: Array | None = None) -> Array:
+    """Return z P(z) with the normal distribution P, any shape. `out` may be z.
+
+    P(z) = (1 + erf(z / sqrt(2))) / 2, not one of its approximations (Hendrycks and Gimpel 2016).
+    """
+    z, out = op_arguments.function(z, out)
+    np.multiply(np.maximum(z, -FAR_OUT), _normal_distribution(z), out=out)
+    return out
+
+
+def gelu_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy (P(z) + z p(z)), p the normal density. `out` may be dy or z.
+
+    Takes z, which y = gelu(z) does not tell.
+    """
+    dy, z, out = op_arguments.derivative(dy, z, out, "z")
+    near = np.clip(z, -FAR_OUT, FAR_OUT)
+    density = np.exp(-near * near / 2) / math.sqrt(2 * math.pi)
+    np.multiply(dy, _normal_distribution(z) + near * density, out=out)
+    return out
+
+
+def silu(z: Array, out: Array | None = None) -> Array:
+    """Return z sigmoid(z) element by element, any shape. `out` may be z."""
+    z, out = op_arguments.function(z, out)
+    np.multiply(np.maximum(z, -FAR_OUT), loss_parts.sigmoid(z), out=out)
+    return out
+
+
+def silu_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy s (1 + z (1 - s)), where s = sigmoid(z). `out` may be dy or z.
+
+    Takes z, which y = silu(z) does not tell.
+    """
+    dy, z, out = op_arguments.derivative(dy, z, out, "z")
+    near = np.clip(z, -FAR_OUT, FAR_OUT)
+    slope = loss_parts.sigmoid(z) * (1 + near * loss_parts.sigmoid(-z))
+    np.multiply(dy, slope, out=out)
+    return out
+
+
+def mish(z: Array, out: Array | None = None) -> Array:
+    """Return z tanh(softplus(z)) element by element, any shape. `out` may be z."""
+    z, out = op_arguments.function(z, out)
+    np.multiply(np.maximum(z, -FAR_OUT), np.tanh(loss_parts.softplus(z)), out=out)
+    return out
+
+
+def mish_backward(dy: Array, z: Array, out: Array | None = None) -> Array:
+    """Return dy (t + z (1 - t²) sigmoid(z)), t = tanh(softplus(z)). `out` may be dy or z.
+
+    Takes z, which y = mish(z) does not tell.
+
+    1 - t² is taken as 1 / cosh(softplus(z))², which keeps its digits when t is close to 1.
+    """
+    dy, z, out = op_arguments.derivative(dy, z, out, "z")
+    near = np.clip(z, -FAR_OUT, FAR_OUT)
+    soft = loss_parts.softplus(near)
+    # Half of what would overflow, as its square does not.
+    t, rest = np.tanh(soft), 1 / np.cosh(np.minimum(soft, 40)) ** 2
+    np.multiply(dy, t + near * rest * loss_parts.sigmoid(near), out=out)
+    return out
+
+
 def exp(z: Array, out: Array | None = None) -> Array:
     """Return exp(z) element by element, any shape; infinite beyond the dtype. `out` may be z."""
     z, out = op_arguments.function(z, out)
@@ -224,9 +386,19 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "relu": (relu, relu_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
     "tanh": (tanh, tanh_backward),
+    "leaky_relu": (leaky_relu, leaky_relu_backward),
+    "elu": (elu, elu_backward),
+    "selu": (selu, selu_backward),
+    "softplus": (softplus, softplus_backward),
+    "gelu": (gelu, gelu_backward),
+    "silu": (silu, silu_backward),
+    "mish": (mish, mish_backward),
     "exp": (exp, exp_backward),
 }
 """The pointwise activations, each with its backward, by name."""
+
+TAKING_Z = ("gelu", "silu", "mish")
+"""Those whose backward takes z in the place of y."""
 
 FORWARDS: dict[str, Callable[..., Array]] = {
     **{name: forward for name, (forward, _) in ACTIVATIONS.items()},
