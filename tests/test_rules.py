@@ -251,7 +251,15 @@ def is_module(name):
 DIRECTION = [
     {"_core", "errors", "history", "callbacks", "sparse"},
     {"checks"},
-    {"initializers", "losses", "memory", "optimizers", "scores", "reference.loss_parts"},
+    {
+        "initializers",
+        "losses",
+        "memory",
+        "optimizers",
+        "schedules",
+        "scores",
+        "reference.loss_parts",
+    },
     {"op_arguments", "samples"},
     {"loss_ops", "fitting", "reference.class_losses", "reference.number_losses"},
     {"base", "ops", "reference.ops", "machine"},

@@ -264,6 +264,7 @@ typedef struct {
     size_t batch_size;
     int threads; /* at most, see fm_get_num_threads */
     double lr;
+    const double *rates;     /* one a step of this call; NULL: lr for all */
     fm_optimizer *optimizer; /* NULL: plain SGD */
     int shuffle;
     uint64_t seed, epoch, part; /* name the order of the samples, see fm_shuffle */

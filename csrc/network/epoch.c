@@ -116,6 +116,11 @@ static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
     return e->status != FM_OK;
 }
 
+static double rate_of(const fm_training *o, size_t number)
+{
+    return o->rates ? o->rates[number] : o->lr;
+}
+
 /* Threads leave the loop together: the status is set before a step's second barrier only, and
  * looked at after it, so all see the same. Gradients of saturated outputs, and what an
  * optimizer keeps for a weight without a gradient, become subnormal, and then made steps five times
@@ -127,7 +132,7 @@ static void train(void *context, size_t part, size_t parts)
     const fm_training *o = e->options;
     const size_t batch_size = o->batch_size;
     fm_update update;
-    fm_effect effect = {.mode = FM_GEMM_ADD_SCALED, .alpha = -o->lr};
+    fm_effect effect = {.mode = FM_GEMM_ADD_SCALED};
     fm_batch batch = {0};
     if (e->optimizer) {
         effect = (fm_effect){.mode = FM_GEMM_STORE, .update = &update};
@@ -145,7 +150,9 @@ static void train(void *context, size_t part, size_t parts)
             break;
         }
         if (e->optimizer) {
-            update = fm_update_of(e->optimizer, o->lr, batch.number);
+            update = fm_update_of(e->optimizer, rate_of(o, batch.number), batch.number);
+        } else {
+            effect.alpha = -rate_of(o, batch.number);
         }
         fm_step_gradient(&e->step, batch, &effect, part, parts);
         fm_step_transpose(&e->step, part, parts);
@@ -222,6 +229,15 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     return FM_OK;
 }
 
+static int are_finite(const fm_training *options, size_t n_samples)
+{
+    int finite = 1;
+    for (size_t i = 0; options->batch_size && i * options->batch_size < n_samples; i++) {
+        finite &= isfinite(rate_of(options, i)) != 0;
+    }
+    return finite;
+}
+
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_loss *loss,
                                  const fm_training *options, void *workspace, size_t workspace_size,
@@ -229,7 +245,7 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
 {
     fm_optimizer *optimizer = options->optimizer;
     fm_status status = fm_check_optimizer(optimizer);
-    if (status || !isfinite(options->lr)) {
+    if (status || !are_finite(options, x->rows)) {
         return status ? status : FM_ERROR_VALUE;
     }
     if (optimizer && optimizer->kind == FM_UPDATE_SGD) {

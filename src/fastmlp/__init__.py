@@ -16,6 +16,7 @@ from . import (
     losses,
     ops,
     optimizers,
+    schedules,
 )
 from .callbacks import Callback, Progress
 from .checks import FilePath
@@ -62,6 +63,7 @@ __all__ = [
     "optimizers",
     "plot",
     "reference",
+    "schedules",
     "set_isa",
     "set_num_threads",
     "show_config",

@@ -137,6 +137,7 @@ cdef extern from "fastmlp.h" nogil:
         size_t batch_size
         int threads
         double lr
+        const double *rates
         fm_optimizer *optimizer
         int shuffle
         uint64_t seed

@@ -71,7 +71,7 @@ class Network:
         state: State,
         batch_size: int,
         threads: int,
-        lr: float,
+        rates: Array,
         shuffle: bool,
         seed: int,
         epoch: int,

@@ -507,7 +507,7 @@ cdef class Network:
         return fm_network_training_workspace(self.plan, &mx, &ml, used, batch_size, threads)
 
     def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
-                    int threads, double lr, bint shuffle, uint64_t seed, uint64_t epoch,
+                    int threads, rates, bint shuffle, uint64_t seed, uint64_t epoch,
                     uint64_t part, before, workspace, progress, double poll_seconds):
         """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
         was finite.
@@ -519,7 +519,7 @@ cdef class Network:
         cdef fm_optimizer mo = as_optimizer(optimizer)
         cdef fm_matrix ms
         cdef fm_samples mx = as_samples(x)
-        cdef fm_matrix mp = view(parameters, True), values
+        cdef fm_matrix mp = view(parameters, True), mr = view(rates), values
         cdef fm_matrix mw = view(workspace, True)
         cdef fm_targets my = as_targets(y, weights, &values)
         cdef LossCaller caller = LossCaller()
@@ -532,7 +532,9 @@ cdef class Network:
         caller.workspace, caller.base = workspace, <char *>mw.data
         options.batch_size = batch_size
         options.threads = threads
-        options.lr = lr
+        if mr.dtype != FM_FLOAT64 or mr.cols != (mx.rows + batch_size - 1) // batch_size:
+            raise ValueError("one rate for each step expected, as float64")
+        options.rates = <const double *>mr.data
         for i, buffers in enumerate(state.buffers):
             ms = view(buffers[0], True)
             if ms.dtype != self.dtype or ms.cols != mp.cols:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, losses, optimizers
+from . import checks, losses, optimizers, schedules
 from .callbacks import Callback
 from .checks import Features
 from .errors import NotFiniteError
@@ -187,7 +187,7 @@ class MLP(ABC):
         y: npt.ArrayLike,
         epochs: int = 20,
         batch_size: int = 32,
-        lr: float = 0.01,
+        lr: schedules.LearningRate = 0.01,
         shuffle: bool = True,
         validation_data: tuple[npt.ArrayLike, ...] | None = None,
         verbose: int = 0,
@@ -216,7 +216,10 @@ class MLP(ABC):
             Samples to an update; the last batch of an epoch has what remains.
         lr
             Learning rate, see the formulas of the optimizer; plain SGD makes each parameter p
-            p - lr dL/dp. Adam and RMSprop want about 0.001.
+            p - lr dL/dp. Adam and RMSprop want about 0.001. A number greater than 0, a schedule of
+            `fastmlp.schedules`, or a function f(step) that returns the rate of a step, a batch,
+            counted from 0 over this fit. It is called for all steps of an epoch when that begins;
+            rates must be finite and at least 0.
         shuffle
             Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
         validation_data
@@ -242,8 +245,9 @@ class MLP(ABC):
         ------
         TypeError, ValueError
             For a bad argument, naming it, and for a Python loss that returns something else than
-            a finite loss and gradient; nothing has changed. Nor has it when a Python loss raises an
-            exception, which reaches the caller.
+            a finite loss and gradient, or a function for `lr` something else than a rate; nothing
+            has changed. Nor has it when one of the two raises an exception, which reaches the
+            caller.
         DivergenceError
             When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
             was before the call.
@@ -258,7 +262,7 @@ class MLP(ABC):
         samples = self._check_data(X, y, sample_weight)
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
-        lr = checks.check_learning_rate(lr)
+        schedule = schedules.get(lr)
         shuffle = checks.check_flag(shuffle, "shuffle")
         held_out = checks.check_validation_data(validation_data)
         validation = None
@@ -268,7 +272,9 @@ class MLP(ABC):
         hooks = checks.check_callbacks(callbacks)
         kind = optimizers.get(optimizer)
         kind.check(self.dtype)
-        training = Training(batch_size, lr, shuffle)
+        steps = -(-len(samples) // batch_size)
+        rates = schedules.Rates(schedule, epochs * steps, steps)
+        training = Training(batch_size, rates, shuffle)
         return Fit(self, samples, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(

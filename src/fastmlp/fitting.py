@@ -4,9 +4,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from .callbacks import Callback, Progress
@@ -14,6 +15,7 @@ from .errors import DivergenceError, NotFiniteError
 from .history import History
 from .optimizers import Optimizer
 from .samples import Samples
+from .schedules import Rates
 
 if TYPE_CHECKING:
     from .base import MLP
@@ -40,15 +42,28 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """How an epoch, or a part of it, trains: the options of `fit`, checked."""
+    """How an epoch, or a part of it, trains: the options of `fit`, checked.
+
+    Attributes
+    ----------
+    batch_size, shuffle
+        As given.
+    lr
+        The learning rates of the fit.
+    rates
+        Those of the steps of the epoch at hand.
+    part
+        With the epoch, the name of the samples' order.
+    before
+        Totals of the epoch's earlier parts.
+    """
 
     batch_size: int
-    lr: float
+    lr: Rates
     shuffle: bool
+    rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0
-    """With the epoch, the name of the samples' order."""
     before: Totals = field(default_factory=Totals)
-    """Of the epoch's earlier parts."""
 
 
 def epoch_line(history: History, epochs: int) -> str:
@@ -147,9 +162,10 @@ class Fit:
                 at_end.callback(hook.on_fit_end, net, history)
             for epoch in range(1, self._epochs + 1):
                 report = self._reporter(epoch)
+                training = self._training_of(epoch, before)
                 totals: Totals
                 try:
-                    totals = net._train_epoch(self._samples, self._training, state, report)
+                    totals = net._train_epoch(self._samples, training, state, report)
                     if not all(net._is_finite(p) for p in net._buffers()):
                         raise NotFiniteError("a weight is not finite")
                     if not all(net._is_finite(s) for s in state.arrays()):
@@ -157,7 +173,7 @@ class Fit:
                     progress = report(*totals[:4])
                     measured = self._measured()
                 except NotFiniteError as error:
-                    failure = self._divergence(error)
+                    failure = self._divergence(error, training)
                     before.restore()
                     raise failure from None
                 except Exception as error:
@@ -174,6 +190,16 @@ class Fit:
                 if stop:
                     break
         return history
+
+    def _training_of(self, epoch: int, before: Snapshot) -> Training:
+        """Return how an epoch, counted from 1, trains."""
+        lr = self._training.lr
+        try:
+            rates = lr.of_steps((epoch - 1) * lr.steps_per_epoch, lr.steps_per_epoch)
+        except Exception:
+            before.restore()
+            raise
+        return replace(self._training, rates=rates)
 
     def _reporter(self, epoch: int) -> Report:
         """Return a function that tells the callbacks how far an epoch, which begins, has come."""
@@ -213,11 +239,12 @@ class Fit:
             if not self._net._regression:
                 history.val_accuracy.append(measured["accuracy"])
 
-    def _divergence(self, error: NotFiniteError) -> DivergenceError:
+    def _divergence(self, error: NotFiniteError, training: Training) -> DivergenceError:
         """Return the error for a training that left the finite numbers."""
+        lr, finished = training.rates.max(), self._net.epochs_trained
         return DivergenceError(
-            f"training diverged, {error}, after {self._net.epochs_trained} finished epochs: try "
-            f"an lr below {self._training.lr:g}, or scale X to about unit variance (or to [0, 1])"
+            f"training diverged, {error}, after {finished} finished epochs: "
+            f"try an lr below {lr:g}, or scale X to about unit variance (or to [0, 1])"
         )
 
     def _is_of_python_loss(self, error: Exception) -> bool:

@@ -86,6 +86,7 @@ class MLP(base.MLP):
         workspace, self._workspace = self._workspace, None
         if workspace is None or len(workspace) < size:
             workspace = aligned_empty(size, np.uint8)
+        begun = training.before.steps
         totals, finite = self._plan.train_epoch(
             self._parameters,
             samples.X,
@@ -96,7 +97,7 @@ class MLP(base.MLP):
             state,
             batch_size,
             threads,
-            training.lr,
+            training.rates[begun : begun + -(-len(samples) // batch_size)],
             training.shuffle,
             self.seed,
             self.epochs_trained,

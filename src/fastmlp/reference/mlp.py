@@ -96,12 +96,13 @@ class MLP(base.MLP):
                 total_correct += self._hits(outputs[-1], samples.y[rows])
                 dz = self._through_output(dz, outputs[-1])
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
+                rate = training.rates[n_steps]
                 state.steps += 1
                 n_steps += 1
                 gradients = [*weight_gradients, *bias_gradients]
                 for i, (p, g) in enumerate(zip(self._buffers(), gradients, strict=True)):
                     kept = [arrays[i] for arrays in state.buffers]
-                    steps.take(state.optimizer, p, g, kept, training.lr, state.steps)
+                    steps.take(state.optimizer, p, g, kept, rate, state.steps)
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
 
     def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
