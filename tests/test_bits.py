@@ -377,11 +377,12 @@ def test_an_epoch_in_parts_is_the_epoch(name, dtype, threads, monkeypatch):
     state = net._use_optimizer(fm.optimizers.Adam())
     totals, reported = Totals(), [0]
     ends = [0, 2 * batch_size, 3 * batch_size, len(X)]
-    steps = -(-len(X) // batch_size)
-    lr = schedules.Rates(schedules.get(0.1), steps, steps)
     for start, stop in itertools.pairwise(ends):
         samples = net._check_data(X[start:stop], y[start:stop], None)
-        training = Training(batch_size, lr, False, lr.of_steps(0, steps), before=totals)
+        steps = -(-len(samples) // batch_size)
+        lr = schedules.Rates(schedules.get(0.1), steps, steps)
+        rates = lr.of_steps(0, steps)
+        training = Training(batch_size, lr, False, rates=rates, before=totals)
         totals = net._train_epoch(samples, training, state, lambda *sums: reported.append(sums[3]))
     history = whole.fit(X, y, 1, batch_size, 0.1, False, optimizer="adam")
     assert bits(net._parameters) == bits(whole._parameters)

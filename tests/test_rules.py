@@ -249,7 +249,7 @@ def is_module(name):
 
 # From the bottom up: a module imports, with itself, only what stands in an earlier line or its own.
 DIRECTION = [
-    {"_core", "errors", "history", "callbacks", "sparse"},
+    {"_core", "ahead", "errors", "history", "callbacks", "mapped", "sparse"},
     {"checks"},
     {
         "initializers",
@@ -260,9 +260,11 @@ DIRECTION = [
         "scores",
         "reference.loss_parts",
     },
-    {"op_arguments", "samples"},
-    {"loss_ops", "fitting", "reference.class_losses", "reference.number_losses"},
-    {"base", "ops", "reference.ops", "machine"},
+    {"op_arguments", "samples", "sources"},
+    {"loss_ops", "measuring", "reference.class_losses", "reference.number_losses"},
+    {"feeding", "ops", "reference.ops", "machine"},
+    {"fitting"},
+    {"base"},
     {"reference.steps"},
     {"mlp", "reference.mlp", "reference", "metrics"},
     {"io", "io.atomic", "io.model_file"},

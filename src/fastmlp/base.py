@@ -16,11 +16,13 @@ from . import checks, losses, optimizers, schedules
 from .callbacks import Callback
 from .checks import Features
 from .errors import NotFiniteError
+from .feeding import BlockFeed, feed_of, validation_feed_of
 from .fitting import Fit, Report, Totals, Training
 from .history import History
 from .initializers import check_init, initial_weights
-from .samples import Samples
+from .samples import Samples, check_targets, samples_of
 from .scores import correct_rows, r2_score
+from .sources import Batches, Blocks
 from .sparse import SparseRows
 
 Array = npt.NDArray[Any]
@@ -183,13 +185,13 @@ class MLP(ABC):
 
     def fit(
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
+        X: npt.ArrayLike | Blocks | Batches,
+        y: npt.ArrayLike | None = None,
         epochs: int = 20,
         batch_size: int = 32,
         lr: schedules.LearningRate = 0.01,
         shuffle: bool = True,
-        validation_data: tuple[npt.ArrayLike, ...] | None = None,
+        validation_data: tuple[npt.ArrayLike, ...] | Blocks | Batches | None = None,
         verbose: int = 0,
         callbacks: Iterable[Callback] = (),
         sample_weight: npt.ArrayLike | None = None,
@@ -203,13 +205,14 @@ class MLP(ABC):
             (n, n_inputs) finite numbers. uint8 is scaled by 1/255 batch by batch; float32 and
             float64 are used as they are, other dtypes are cast to the network's. A sparse matrix of
             SciPy's is read as CSR and never made dense. Nullable columns of pandas may have
-            nothing missing.
+            nothing missing. Or `fastmlp.data.Blocks` or `fastmlp.data.Batches`, for more than fits
+            into memory.
         y
             Softmax: (n,) class indices or (n, n_outputs) rows of probabilities. Sigmoid:
             (n, n_outputs) values in [0, 1]. Regression: (n, n_outputs) finite values, for exp of at
             least 0. The last two also take (n,) when there is one output. Class indices are copied;
             X and other targets are read where they lie if they can be, so a callback should not
-            change them.
+            change them. None where X is Blocks or Batches, which have them.
         epochs
             Times to go through all samples.
         batch_size
@@ -223,7 +226,7 @@ class MLP(ABC):
         shuffle
             Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
         validation_data
-            (X, y) or (X, y, sample_weight) to evaluate after each epoch.
+            (X, y) or (X, y, sample_weight), Blocks or Batches to evaluate after each epoch.
         verbose
             Print a line each so many epochs; 0 prints nothing.
         callbacks
@@ -246,8 +249,8 @@ class MLP(ABC):
         TypeError, ValueError
             For a bad argument, naming it, and for a Python loss that returns something else than
             a finite loss and gradient, or a function for `lr` something else than a rate; nothing
-            has changed. Nor has it when one of the two raises an exception, which reaches the
-            caller.
+            has changed. Nor has it when one of the two, or the reading of Blocks or Batches, raises
+            an exception, which reaches the caller.
         DivergenceError
             When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
             was before the call.
@@ -259,23 +262,23 @@ class MLP(ABC):
         """
         if not all(buffer.flags.writeable for buffer in self._buffers()):
             raise RuntimeError("the parameters are read-only, as within on_progress or a loss")
-        samples = self._check_data(X, y, sample_weight)
+        feed = feed_of(self, X, y, sample_weight)
         epochs = checks.check_positive_int(epochs, "epochs")
         batch_size = checks.check_positive_int(batch_size, "batch_size")
         schedule = schedules.get(lr)
         shuffle = checks.check_flag(shuffle, "shuffle")
-        held_out = checks.check_validation_data(validation_data)
-        validation = None
-        if held_out is not None:
-            validation = self._check_data(*held_out, *(f"validation_data[{i}]" for i in range(3)))
+        validation = validation_feed_of(self, validation_data)
+        feed.check_epochs(epochs)
+        if validation is not None:
+            validation.check_epochs(epochs)
         verbose = checks.check_verbose(verbose)
         hooks = checks.check_callbacks(callbacks)
         kind = optimizers.get(optimizer)
         kind.check(self.dtype)
-        steps = -(-len(samples) // batch_size)
+        steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
         training = Training(batch_size, rates, shuffle)
-        return Fit(self, samples, validation, training, kind, epochs, verbose, hooks).run()
+        return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -321,10 +324,10 @@ class MLP(ABC):
 
     # Use ------------------------------------------------------------------------------------
 
-    def predict_proba(self, X: npt.ArrayLike) -> Array:
+    def predict_proba(self, X: npt.ArrayLike | Blocks) -> Array:
         """Return the outputs of a softmax or sigmoid network, (n, n_outputs).
 
-        ValueError when the network does regression.
+        X is as for `fit`, or Blocks. ValueError when the network does regression.
         """
         if self._regression:
             raise ValueError(
@@ -333,8 +336,8 @@ class MLP(ABC):
             )
         return self._answer(X)
 
-    def predict(self, X: npt.ArrayLike) -> Array:
-        """Return the network's answer for each sample.
+    def predict(self, X: npt.ArrayLike | Blocks) -> Array:
+        """Return the network's answer for each sample of X, which is as for `predict_proba`.
 
         Returns
         -------
@@ -351,19 +354,26 @@ class MLP(ABC):
         return answer.reshape(-1) if self.n_outputs == 1 else answer
 
     def evaluate(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike | Blocks | Batches,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
         """Return the loss and the accuracy, or for regression networks r2, over the samples.
 
         Arguments are as for `fit`. The accuracy is the fraction of rows that are right, with
         several sigmoid outputs those right in every column; r2 is the coefficient of determination.
         Both are weighted as the loss is, though not by the loss's class weights. A loss that
-        couples the samples of a batch takes all samples as one batch.
+        couples the samples of a batch takes all samples as one batch: of Blocks and Batches the
+        network's outputs and the targets are then kept in memory.
         """
-        return self._evaluate(self._check_data(X, y, sample_weight))
+        return feed_of(self, X, y, sample_weight).measure(self)
 
     def score(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike | Blocks | Batches,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> float:
         """Return the accuracy, or for regression networks the coefficient of determination."""
         return self.evaluate(X, y, sample_weight)["r2" if self._regression else "accuracy"]
@@ -392,8 +402,10 @@ class MLP(ABC):
     def _regression(self) -> bool:
         return self.activations[-1] not in CLASSIFIERS
 
-    def _answer(self, X: npt.ArrayLike, logits: bool = False) -> Array:
+    def _answer(self, X: npt.ArrayLike | Blocks, logits: bool = False) -> Array:
         """Return the output for samples as they are given."""
+        if isinstance(X, Blocks):
+            return BlockFeed(self, X).outputs(self, logits)
         if not self._looks_at_samples:
             return self._output(self._check_features(X, "X"), logits)
         features = checks.check_features(X, self.n_inputs, self.dtype, "X")
@@ -420,20 +432,11 @@ class MLP(ABC):
         weight_name: str = "sample_weight",
     ) -> Samples:
         features = self._check_features(X, X_name)
-        targets = checks.check_targets(
-            y, len(features), self.n_outputs, self.activations[-1], self.dtype, y_name
-        )
-        # Class indices are addresses to the engine: a caller who changes y must not reach them.
-        if targets.ndim == 1 and np.may_share_memory(targets, np.asarray(y)):
-            targets = targets.copy()
-        given = checks.check_sample_weight(sample_weight, len(features), weight_name)
-        if not isinstance(self.loss, losses.Loss):
-            python_loss = losses.PythonLoss(self.loss, targets, given, self._read_only)
-            return Samples(features, targets, given, given, python_loss)
-        weights = self.loss.sample_weights(targets, given, self.n_outputs)
-        if weights is not None and not weights.any():
+        checked = check_targets(self, y, sample_weight, len(features), y_name, weight_name)
+        samples = samples_of(self, features, *checked)
+        if samples.weights is not None and not samples.weights.any():
             raise ValueError(f"{weight_name} times class_weight is 0 for every sample")
-        return Samples(features, targets, given, weights, None)
+        return samples
 
     # Arithmetic -------------------------------------------------------------------------------
 
@@ -451,6 +454,10 @@ class MLP(ABC):
     @abstractmethod
     def _zeros(self) -> list[Array]:
         """Return arrays like those of `_buffers`, all zero."""
+
+    @abstractmethod
+    def _order(self, n: int, part: int) -> npt.NDArray[np.int64]:
+        """Return one of the orders of the epoch that is next, a permutation of range(n)."""
 
     @abstractmethod
     def _train_epoch(

@@ -17,7 +17,7 @@ class Progress(NamedTuple):
     samples: int
     """Samples of this epoch that have been trained on."""
     n_samples: int
-    """Samples in an epoch."""
+    """Samples in an epoch; 0 in the first epoch of `fastmlp.data.Batches`, which do not tell."""
     loss: float
     """Mean training loss of the epoch so far; NaN as long as all weights of samples are 0."""
     accuracy: float
@@ -34,7 +34,10 @@ class Callback:
     """
 
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
-        """Run once, after the arguments were checked and before the first epoch."""
+        """Run once, after the arguments were checked and before the first epoch.
+
+        `n_samples` is as in `Progress`.
+        """
 
     def on_progress(self, net: "MLP", progress: Progress) -> None:
         """Run a few times a second, and once when an epoch's last batch is done.

@@ -461,7 +461,10 @@ def check_targets(
 
 
 def check_sample_weight(
-    value: npt.ArrayLike | None, n_samples: int, name: str = "sample_weight"
+    value: npt.ArrayLike | None,
+    n_samples: int,
+    name: str = "sample_weight",
+    all_zero: bool = False,
 ) -> npt.NDArray[np.float64] | None:
     """Return the samples' weights as contiguous float64, or None.
 
@@ -469,6 +472,8 @@ def check_sample_weight(
     ----------
     value
         (n_samples,) finite numbers of at least 0, of which one is not 0; or None.
+    all_zero
+        Whether they may all be 0, as those of a part of the samples.
     """
     if value is None:
         return None
@@ -484,7 +489,7 @@ def check_sample_weight(
         )
     with np.errstate(over="ignore"):
         total = float(weights.sum())
-    if total == 0:
+    if total == 0 and not all_zero:
         raise ValueError(f"{name} is 0 for every sample")
     if total == math.inf:
         raise ValueError(f"{name} has a sum beyond float64")
@@ -498,7 +503,7 @@ def check_validation_data(validation_data: object) -> tuple[Any, Any, Any] | Non
     """
     if validation_data is None:
         return None
-    form = "validation_data must be a pair (X, y) or (X, y, sample_weight)"
+    form = "validation_data must be a pair (X, y) or (X, y, sample_weight), Blocks or Batches"
     if not isinstance(validation_data, tuple | list):
         raise TypeError(f"{form}, got {type(validation_data).__name__}")
     if len(validation_data) not in (2, 3):

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from .callbacks import Callback, Progress
 from .errors import DivergenceError, NotFiniteError
+from .feeding import Feed
 from .history import History
 from .optimizers import Optimizer
-from .samples import Samples
 from .schedules import Rates
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class Training:
         As given.
     lr
         The learning rates of the fit.
+    first_step
+        Steps of the fit before the epoch.
     rates
-        Those of the steps of the epoch at hand.
+        Those of the steps of the part at hand.
     part
         With the epoch, the name of the samples' order.
     before
@@ -61,6 +63,7 @@ class Training:
     batch_size: int
     lr: Rates
     shuffle: bool
+    first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0
     before: Totals = field(default_factory=Totals)
@@ -114,7 +117,7 @@ class Fit:
     ----------
     net
         The network to train.
-    samples, validation
+    feed, validation
         What to train and to measure on; the latter may be None.
     training
         How an epoch trains.
@@ -131,8 +134,8 @@ class Fit:
     def __init__(
         self,
         net: "MLP",
-        samples: Samples,
-        validation: Samples | None,
+        feed: Feed,
+        validation: Feed | None,
         training: Training,
         optimizer: Optimizer,
         epochs: int,
@@ -140,7 +143,7 @@ class Fit:
         hooks: Sequence[Callback],
     ) -> None:
         self._net: Any = net
-        self._samples = samples
+        self._feed = feed
         self._validation = validation
         self._training = training
         self._optimizer = optimizer
@@ -154,18 +157,18 @@ class Fit:
         before = Snapshot(net)
         state = net._use_optimizer(self._optimizer)
         history = net.history = History()
-        net.trained_on = self._samples.X.dtype.name
         with ExitStack() as at_end:
             at_end.callback(net._end_fit)
             for hook in self._hooks:
-                hook.on_fit_begin(net, self._epochs, len(self._samples))
+                hook.on_fit_begin(net, self._epochs, self._feed.n_samples)
                 at_end.callback(hook.on_fit_end, net, history)
+            steps = 0
             for epoch in range(1, self._epochs + 1):
                 report = self._reporter(epoch)
-                training = self._training_of(epoch, before)
-                totals: Totals
+                training = replace(self._training, first_step=steps)
                 try:
-                    totals = net._train_epoch(self._samples, training, state, report)
+                    totals = self._feed.train(net, training, state, report)
+                    steps += totals.steps
                     if not all(net._is_finite(p) for p in net._buffers()):
                         raise NotFiniteError("a weight is not finite")
                     if not all(net._is_finite(s) for s in state.arrays()):
@@ -173,11 +176,11 @@ class Fit:
                     progress = report(*totals[:4])
                     measured = self._measured()
                 except NotFiniteError as error:
-                    failure = self._divergence(error, training)
+                    failure = self._divergence(error)
                     before.restore()
                     raise failure from None
                 except Exception as error:
-                    if self._is_of_python_loss(error):
+                    if any(f.is_to_blame(error) for f in (self._feed, self._validation) if f):
                         before.restore()
                     raise
                 net.epochs_trained += 1
@@ -191,26 +194,18 @@ class Fit:
                     break
         return history
 
-    def _training_of(self, epoch: int, before: Snapshot) -> Training:
-        """Return how an epoch, counted from 1, trains."""
-        lr = self._training.lr
-        try:
-            rates = lr.of_steps((epoch - 1) * lr.steps_per_epoch, lr.steps_per_epoch)
-        except Exception:
-            before.restore()
-            raise
-        return replace(self._training, rates=rates)
-
     def _reporter(self, epoch: int) -> Report:
         """Return a function that tells the callbacks how far an epoch, which begins, has come."""
-        net, began, n_samples = self._net, time.perf_counter(), len(self._samples)
+        net, began, feed = self._net, time.perf_counter(), self._feed
 
         def report(loss_sum: float, weight_sum: float, hits: int, samples: int) -> Progress:
             # There is no mean of samples whose weights are all 0.
             loss = loss_sum / weight_sum if weight_sum else math.nan
             accuracy = math.nan if net._regression else hits / samples
             seconds = time.perf_counter() - began
-            progress = Progress(epoch, self._epochs, samples, n_samples, loss, accuracy, seconds)
+            progress = Progress(
+                epoch, self._epochs, samples, feed.n_samples, loss, accuracy, seconds
+            )
             if self._hooks:
                 with net._read_only():
                     for hook in self._hooks:
@@ -221,10 +216,7 @@ class Fit:
 
     def _measured(self) -> dict[str, float] | None:
         """Return what is measured on the validation data."""
-        if self._validation is None:
-            return None
-        measured: dict[str, float] = self._net._evaluate(self._validation)
-        return measured
+        return self._validation.measure(self._net) if self._validation else None
 
     def _record(
         self, history: History, progress: Progress, measured: dict[str, float] | None
@@ -239,15 +231,10 @@ class Fit:
             if not self._net._regression:
                 history.val_accuracy.append(measured["accuracy"])
 
-    def _divergence(self, error: NotFiniteError, training: Training) -> DivergenceError:
+    def _divergence(self, error: NotFiniteError) -> DivergenceError:
         """Return the error for a training that left the finite numbers."""
-        lr, finished = training.rates.max(), self._net.epochs_trained
+        lr, finished = self._feed.largest_rate, self._net.epochs_trained
         return DivergenceError(
             f"training diverged, {error}, after {finished} finished epochs: "
             f"try an lr below {lr:g}, or scale X to about unit variance (or to [0, 1])"
         )
-
-    def _is_of_python_loss(self, error: Exception) -> bool:
-        """Whether an exception was raised by the loss, a Python function."""
-        given = (self._samples, self._validation)
-        return any(d.python_loss.failure is error for d in given if d and d.python_loss)

@@ -62,6 +62,11 @@ class MLP(base.MLP):
         buffer[:] = 0
         return [buffer]
 
+    def _order(self, n: int, part: int) -> npt.NDArray[np.int64]:
+        order = np.empty(n, np.int64)
+        _core.shuffle(self.seed, self.epochs_trained, order, part)
+        return order
+
     def _core_loss(self, samples: Samples) -> loss_ops.CoreLoss:
         if isinstance(self.loss, Loss):
             output = self.activations[-1]
@@ -86,7 +91,6 @@ class MLP(base.MLP):
         workspace, self._workspace = self._workspace, None
         if workspace is None or len(workspace) < size:
             workspace = aligned_empty(size, np.uint8)
-        begun = training.before.steps
         totals, finite = self._plan.train_epoch(
             self._parameters,
             samples.X,
@@ -97,7 +101,7 @@ class MLP(base.MLP):
             state,
             batch_size,
             threads,
-            training.rates[begun : begun + -(-len(samples) // batch_size)],
+            training.rates,
             training.shuffle,
             self.seed,
             self.epochs_trained,

@@ -1,12 +1,16 @@
 """Samples that have been checked, as training and measuring take them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
-from . import losses
+from . import checks, losses
 from .checks import Features
+
+if TYPE_CHECKING:
+    from .base import MLP
 
 Array = npt.NDArray[Any]
 
@@ -38,3 +42,35 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.X)
+
+
+def check_targets(
+    net: "MLP",
+    y: Any,
+    sample_weight: Any,
+    n_samples: int,
+    y_name: str = "y",
+    weight_name: str = "sample_weight",
+    all_zero: bool = False,
+) -> tuple[Array, npt.NDArray[np.float64] | None]:
+    """Return targets and weights of samples as a network takes them.
+
+    With `all_zero`, the weights may all be 0.
+    """
+    output = net.activations[-1]
+    targets = checks.check_targets(y, n_samples, net.n_outputs, output, net.dtype, y_name)
+    # Class indices are addresses to the engine: a caller who changes y must not reach them.
+    if targets.ndim == 1 and np.may_share_memory(targets, np.asarray(y)):
+        targets = targets.copy()
+    return targets, checks.check_sample_weight(sample_weight, n_samples, weight_name, all_zero)
+
+
+def samples_of(
+    net: "MLP", features: Features, targets: Array, given: npt.NDArray[np.float64] | None
+) -> Samples:
+    """Return samples from what has been checked for a network; `given` are their weights."""
+    if not isinstance(net.loss, losses.Loss):
+        python_loss = losses.PythonLoss(net.loss, targets, given, net._read_only)
+        return Samples(features, targets, given, given, python_loss)
+    weights = net.loss.sample_weights(targets, given, net.n_outputs)
+    return Samples(features, targets, given, weights, None)

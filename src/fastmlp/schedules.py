@@ -31,6 +31,11 @@ class Schedule:
     Objects are immutable and compare by their parameters.
     """
 
+    @property
+    def needs_length(self) -> bool:
+        """Whether rates depend on how many steps an epoch or the fit has."""
+        return True
+
     def rates(self, steps: Floats, total_steps: int, steps_per_epoch: int) -> Floats:
         """Return the learning rate of each of some steps.
 
@@ -39,7 +44,7 @@ class Schedule:
         steps
             Their numbers, counted from 0 over the fit.
         total_steps, steps_per_epoch
-            Of the fit.
+            Of the fit; 0 where they are not known and there is no need to.
         """
         raise NotImplementedError
 
@@ -84,6 +89,8 @@ class Constant(Schedule):
     """
 
     lr: float
+
+    needs_length = False
 
     def __init__(self, lr: float) -> None:
         _set(self, lr=checks.check_learning_rate(lr))
@@ -165,6 +172,8 @@ class InverseScaling(Schedule):
 
     lr: float
     power: float = 0.5
+
+    needs_length = False
 
     def __init__(self, lr: float, power: float = 0.5) -> None:
         _set(self, lr=checks.check_learning_rate(lr), power=_check_positive(power, "power"))
@@ -299,6 +308,10 @@ class WarmUp(Schedule):
             start=first,
         )
 
+    @property
+    def needs_length(self) -> bool:
+        return self.epochs is not None or get(self.then).needs_length
+
     def rates(self, steps: Floats, total_steps: int, steps_per_epoch: int) -> Floats:
         if self.steps is not None:
             length = self.steps
@@ -319,6 +332,8 @@ class _Function(Schedule):
     """A function of the step."""
 
     function: Callable[[int], float]
+
+    needs_length = False
 
     def rates(self, steps: Floats, total_steps: int, steps_per_epoch: int) -> Floats:
         found = np.empty(len(steps))
@@ -354,12 +369,19 @@ class Rates:
     schedule
         Where they come from.
     total_steps, steps_per_epoch
-        Of the fit.
+        Of the fit; 0 where that is not known.
     """
 
     schedule: Schedule
     total_steps: int
     steps_per_epoch: int
+
+    def __post_init__(self) -> None:
+        if not self.steps_per_epoch and self.schedule.needs_length:
+            raise ValueError(
+                f"lr is {self.schedule!r}, which needs to know how many batches an epoch has: "
+                f"give Batches per_epoch"
+            )
 
     def of_steps(self, first: int, count: int) -> Floats:
         """Return the rates of `count` steps from the one of number `first` on, (count,).

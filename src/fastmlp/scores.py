@@ -25,21 +25,52 @@ def correct_rows(scores: Array, targets: Array, output_activation: str) -> npt.N
     return np.asarray(((scores > 0.5) == (targets > 0.5)).all(axis=1))
 
 
-def r2_score(predictions: Array, targets: Array, sample_weight: Array | None = None) -> float:
-    """Return the coefficient of determination, averaged over the columns.
+class R2:
+    """The coefficient of determination, of predictions that come in parts.
 
     1 - (residual sum of squares) / (sum of squares about the mean) for each column; a column
-    whose targets are all equal counts 1 when predicted exactly and 0 otherwise.
-
-    The first two arguments are (n, k); `sample_weight`, (n,), weights the sums and the mean.
+    whose targets are all equal counts 1 when predicted exactly and 0 otherwise. The mean and the
+    sum of squares about it are updated part by part (Chan, Golub and LeVeque, 1983).
     """
-    expected = targets.astype(np.float64)
-    weights = np.ones((len(expected), 1)) if sample_weight is None else sample_weight[:, np.newaxis]
-    residual = (weights * np.square(predictions - expected)).sum(axis=0)
-    mean = np.average(expected, axis=0, weights=sample_weight)
-    total = (weights * np.square(expected - mean)).sum(axis=0)
-    counted = expected if sample_weight is None else expected[sample_weight > 0]
-    constant = (counted == counted[0]).all(axis=0)
-    scores = 1 - residual / np.where(constant, 1, total)
-    scores[constant] = residual[constant] == 0
-    return float(scores.mean())
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._residual: Any = 0.0
+        self._mean: Any = 0.0
+        self._total: Any = 0.0
+        self._first: Array | None = None
+        self._constant: Any = True
+
+    def add(self, predictions: Array, targets: Array, sample_weight: Array | None = None) -> None:
+        """Add samples: two arrays (n, k) and weights (n,), of the sums and of the mean."""
+        if sample_weight is not None and not sample_weight.any():
+            return
+        expected = targets.astype(np.float64)
+        weights = (
+            np.ones((len(expected), 1)) if sample_weight is None else sample_weight[:, np.newaxis]
+        )
+        self._residual += (weights * np.square(predictions - expected)).sum(axis=0)
+        mean = np.average(expected, axis=0, weights=sample_weight)
+        weight = float(weights.sum())
+        before, self._weight = self._weight, self._weight + weight
+        away = mean - self._mean
+        self._mean = self._mean + away * (weight / self._weight)
+        self._total += (weights * np.square(expected - mean)).sum(axis=0)
+        self._total += np.square(away) * (before * (weight / self._weight))
+        counted = expected if sample_weight is None else expected[sample_weight > 0]
+        if self._first is None:
+            self._first = counted[0]
+        self._constant = self._constant & (counted == self._first).all(axis=0)
+
+    def result(self) -> float:
+        """Return the mean over the columns."""
+        scores = 1 - self._residual / np.where(self._constant, 1, self._total)
+        scores[self._constant] = self._residual[self._constant] == 0
+        return float(scores.mean())
+
+
+def r2_score(predictions: Array, targets: Array, sample_weight: Array | None = None) -> float:
+    """Return the coefficient of determination of `R2` over samples."""
+    score = R2()
+    score.add(predictions, targets, sample_weight)
+    return score.result()

@@ -1,6 +1,7 @@
 """SciPy's sparse matrices, as the rest of the code takes them."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,22 @@ class SparseRows:
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the values."""
         return self.values.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self.values.nbytes + self.columns.nbytes
+
+    @classmethod
+    def concatenated(cls, parts: "Sequence[SparseRows]") -> "SparseRows":
+        """Return the rows of several, which have as many columns, one after the other, copied."""
+        counts = np.concatenate([np.diff(part.starts) for part in parts])
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.columns for part in parts]),
+            np.concatenate([[0], np.cumsum(counts)]),
+            (len(counts), parts[0].shape[1]),
+        )
 
     def dense(self, rows: Array | slice) -> Array:
         """Return some of the rows as a dense matrix."""

@@ -1,4 +1,4 @@
-"""Data sets: embedded digits, MNIST, and files in CSV, .npz and IDX.
+"""Data sets: embedded digits, MNIST, and files in CSV, .npz and IDX; and data larger than memory.
 
 >>> import fastmlp as fm
 >>> X_train, y_train, X_test, y_test = fm.data.load("digits")
@@ -13,9 +13,19 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from ..sources import Batches, Blocks
 from .dataset import Dataset, DownloadError, as_features, as_labels, check_lengths, hold_out, join
 
-__all__ = ["NAMES", "Dataset", "DownloadError", "load", "read", "read_features"]
+__all__ = [
+    "NAMES",
+    "Batches",
+    "Blocks",
+    "Dataset",
+    "DownloadError",
+    "load",
+    "read",
+    "read_features",
+]
 
 NAMES = ("digits", "mnist")
 """Data sets that `load` knows by name."""

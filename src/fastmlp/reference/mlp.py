@@ -69,6 +69,9 @@ class MLP(base.MLP):
     def _zeros(self) -> list[Array]:
         return [np.zeros_like(buffer) for buffer in self._buffers()]
 
+    def _order(self, n: int, part: int) -> npt.NDArray[np.int64]:
+        return epoch_order(n, self.seed, self.epochs_trained, part)
+
     def _train_epoch(
         self,
         samples: Samples,
@@ -77,9 +80,7 @@ class MLP(base.MLP):
         report: Report,
     ) -> Totals:
         n_samples, batch_size = len(samples), training.batch_size
-        order = None
-        if training.shuffle:
-            order = epoch_order(n_samples, self.seed, self.epochs_trained, training.part)
+        order = self._order(n_samples, training.part) if training.shuffle else None
         total_loss, total_weight, total_correct, n_before, n_steps = training.before
         # Overflow is met by the test of the loss, so NumPy need not warn of it.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -96,7 +97,7 @@ class MLP(base.MLP):
                 total_correct += self._hits(outputs[-1], samples.y[rows])
                 dz = self._through_output(dz, outputs[-1])
                 weight_gradients, bias_gradients = self._backward(outputs, dz)
-                rate = training.rates[n_steps]
+                rate = training.rates[n_steps - training.before.steps]
                 state.steps += 1
                 n_steps += 1
                 gradients = [*weight_gradients, *bias_gradients]
