@@ -126,6 +126,14 @@ NETWORKS = {
     "narrow, then wide": ([50, 17, 900, 400, 3], ["tanh", "relu", "tanh", "softmax"], 250, 120),
     "one large batch": ([50, 65, 33, 9], ["sigmoid", "identity", "sigmoid"], 701, 1000),
     "regression": ([33, 257, 129, 3], ["relu", "tanh", "identity"], 301, 100),
+    "slopes": ([64, 128, 64, 10], ["gelu", "mish", "softmax"], 333, 32),
+    "slopes, wide": ([100, 777, 390, 10], ["silu", "gelu", "mish"], 100, 64),
+    "slopes from outputs": (
+        [33, 257, 129, 65, 3],
+        ["selu", "elu", "leaky_relu", "softplus"],
+        301,
+        100,
+    ),
     "regression on tanh": ([33, 257, 2], ["relu", "tanh"], 301, 7),
 }
 INPUTS = ("float32", "float64", "uint8", "images", "one-hot")

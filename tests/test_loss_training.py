@@ -636,7 +636,7 @@ BAD_LOSSES = [
     ),
     ("sigmoid", losses.CrossEntropy(), ValueError, "loss cross_entropy needs an output of softmax"),
     ("identity", "focal", ValueError, "loss focal needs an output of softmax or sigmoid"),
-    ("exp", "huber", ValueError, "loss huber needs an output of identity or relu or tanh"),
+    ("exp", "huber", ValueError, "loss huber needs an output of identity or relu or leaky_relu"),
     ("softmax", losses.Focal(2, 0.25), ValueError, "alpha must hold a factor for each class"),
     ("softmax", losses.Focal(2, [1, 1]), ValueError, "alpha holds 2 values, there are 4 outputs"),
     ("sigmoid", losses.Focal(2, 1.5), ValueError, r"alpha must be in \[0, 1\]"),

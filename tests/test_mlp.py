@@ -18,10 +18,20 @@ import fastmlp as fm
 from fastmlp import _core
 from fastmlp.reference.mlp import epoch_order
 
-HIDDEN = ("identity", "relu", "sigmoid", "tanh")
+FIRST = ("identity", "relu", "sigmoid", "tanh")
+OTHERS = ("leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish")
+HIDDEN = FIRST + OTHERS
 OUTPUTS = ("softmax", "probabilities", "sigmoid", "identity", "relu", "tanh")
 """Activations of the output; "probabilities" is softmax with rows of probabilities as targets."""
 INPUTS = ("float32", "float64", "uint8")
+PAIRS = (
+    *itertools.product(FIRST, OUTPUTS),
+    *itertools.product(OTHERS, ("softmax", "sigmoid", "identity")),
+    *((name, name) for name in OTHERS),
+)
+"""Activations of the hidden layers and of the output."""
+NUMBERS = ("identity", "relu", "tanh", *OTHERS)
+"""Outputs of regression."""
 
 
 def activation_of(output):
@@ -144,8 +154,7 @@ def assert_weights_agree(mine, other, lr):
 
 
 @pytest.mark.parametrize("x_dtype", INPUTS)
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize(("hidden", "output"), PAIRS)
 def test_training_agrees_with_the_reference(hidden, output, x_dtype, dtype):
     rng = np.random.default_rng(5)
     n, k, lr = 19 * 16 + 5, 4, 0.02
@@ -172,11 +181,11 @@ def test_training_agrees_with_the_reference(hidden, output, x_dtype, dtype):
         # A sample may change sides when its two largest outputs are equal but for rounding.
         assert mine.accuracy == pytest.approx(other.accuracy, abs=1 / n)
         assert mine.val_accuracy == pytest.approx(other.val_accuracy, abs=1 / n)
-        assert (len(mine.accuracy) == 0) == (output in ("identity", "relu", "tanh"))
+        assert (len(mine.accuracy) == 0) == (output in NUMBERS)
 
 
 @pytest.mark.parametrize("x_dtype", INPUTS)
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", [*OUTPUTS, *OTHERS])
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("n", [1, 65, 200])
 def test_use_agrees_with_the_reference(output, k, n, x_dtype, dtype):
@@ -190,14 +199,14 @@ def test_use_agrees_with_the_reference(output, k, n, x_dtype, dtype):
     for flat in [y, y[:, 0]] if output not in ("softmax", "probabilities") and k == 1 else [y]:
         measured, expected = mine.evaluate(X, flat), other.evaluate(X, flat)
         assert measured == pytest.approx(expected, rel=tolerance, abs=tolerance)
-        second = "r2" if output in ("identity", "relu", "tanh") else "accuracy"
+        second = "r2" if output in NUMBERS else "accuracy"
         assert measured.keys() == {"loss", second}
         assert mine.score(X, flat) == measured[second]
     predictions, expected = mine.predict(X), other.predict(X)
     assert predictions.shape == expected.shape
     assert predictions.dtype == expected.dtype
     np.testing.assert_allclose(predictions, expected, rtol=tolerance, atol=tolerance)
-    if output in ("identity", "relu", "tanh"):
+    if output in NUMBERS:
         with pytest.raises(ValueError, match="predict_proba"):
             mine.predict_proba(X)
     else:
@@ -288,8 +297,7 @@ def smooth_problem(hidden, output, k):
 
 
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize(("hidden", "output"), PAIRS)
 def test_gradients_match_finite_differences(hidden, output, k, isa):
     net, X, y = smooth_problem(hidden, output, k)
     loss, weight_gradients, bias_gradients = net.loss_and_gradients(X, y)

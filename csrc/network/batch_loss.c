@@ -62,8 +62,7 @@ int fm_step_batch_loss(const fm_step *step, fm_batch batch, fm_range rows, size_
     const int stop = loss_of_batch(step, batch, &outputs, &deltas, rows, part, parts, meet,
                                    context);
     for (size_t i = rows.begin; i < rows.end; i++) {
-        fm_step_finish_delta(step, fm_row(&outputs, i, net->itemsize),
-                             fm_row(&deltas, i, net->itemsize));
+        fm_step_finish_delta(step, rest, batch, i);
     }
     return stop;
 }

@@ -67,25 +67,14 @@ void fm_first_give_back(const fm_step *step, size_t part, size_t parts)
     }
 }
 
-/* Gather rows and pass them through columns of the first layer. */
-void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
-                      fm_range columns)
+/* The product and the activation, for dense rows. */
+static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                          fm_columns parameters, void *y)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[0];
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
-    const ptrdiff_t begin = (ptrdiff_t)rows.begin;
-    const fm_columns parameters = own_columns(step, part, 0, columns);
-    const fm_activation activation = fm_step_activation(net, 0);
-    void *y = fm_at(step->first_output[batch.number % 2], begin * y_row + (ptrdiff_t)columns.begin,
-                    item);
-    if (step->x->starts) {
-        l->type->forward_sparse(l, step->kernels, parameters, rows.end - rows.begin, step->x,
-                                step->order, batch.first + rows.begin, y, y_row, activation,
-                                &step->scratch[part]);
-        return;
-    }
     /* Sparse rows go in pairs, so that what is asked for comes while the pair is multiplied. */
     const size_t unit = step->skip_forward ? 2 : rows.end - rows.begin;
     for (size_t i = rows.begin; i < rows.end; i += unit) {
@@ -97,9 +86,30 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
                           fm_at(x, (ptrdiff_t)(r - i) * x_row, item));
         }
         l->type->forward(l, step->kernels, parameters, end - i, x, x_row,
-                         fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item), y_row, activation,
+                         fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item), y_row,
+                         fm_step_activation(net, 0),
                          step->skip_forward ? &step->scratch[part] : NULL);
     }
+}
+
+/* Gather rows and pass them through columns of the first layer. */
+void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
+                      fm_range columns)
+{
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[0];
+    const fm_columns parameters = own_columns(step, part, 0, columns);
+    const fm_rest *rest = fm_step_rest(step, part);
+    void *y = fm_at(fm_step_output(step, rest, batch, 0),
+                    (ptrdiff_t)(rows.begin * l->out_stride + columns.begin), net->itemsize);
+    if (step->x->starts) {
+        l->type->forward_sparse(l, step->kernels, parameters, rows.end - rows.begin, step->x,
+                                step->order, batch.first + rows.begin, y, (ptrdiff_t)l->out_stride,
+                                fm_step_activation(net, 0), &step->scratch[part]);
+    } else {
+        forward_dense(step, batch, part, rows, parameters, y);
+    }
+    fm_step_finish_outputs(step, rest, batch, 0, rows, columns);
 }
 
 /* The gradient for inputs and for columns, those of dy and of the target. */

@@ -95,6 +95,7 @@ struct layer {
     size_t weight, bias;          /* offsets in the parameter buffer */
     size_t transposed_size;       /* elements of the transposed copy */
     fm_activation activation;
+    int keeps_slopes; /* in training, beside the outputs, which do not tell them */
 };
 
 extern const layer_type fm_dense_layer;

@@ -48,7 +48,8 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
                      .outputs = specs[i].outputs,
                      .in_stride = fm_round_up(specs[i].inputs, unit),
                      .out_stride = fm_round_up(specs[i].outputs, unit),
-                     .activation = specs[i].activation};
+                     .activation = specs[i].activation,
+                     .keeps_slopes = fm_takes_z(specs[i].activation)};
         l->weight = net->n_parameters;
         l->bias = l->weight + l->inputs * l->out_stride;
         l->transposed_size = l->outputs * l->in_stride;

@@ -47,18 +47,6 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
     }
 }
 
-void fm_step_finish_delta(const fm_step *step, const void *output, void *delta)
-{
-    const fm_network *net = step->network;
-    const layer *l = fm_last_layer(net);
-    if (!net->fused) {
-        step->kernels->derivative[l->activation](l->outputs, delta, output, delta);
-    }
-    /* Padding of the weights stays zero because that of the gradient is. */
-    memset(fm_at(delta, (ptrdiff_t)l->outputs, net->itemsize), 0,
-           (l->out_stride - l->outputs) * net->itemsize);
-}
-
 /* The loss and, in deltas, the gradient of the last pre-activation. */
 static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, fm_range rows)
 {
@@ -76,7 +64,7 @@ static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, 
                                               step->y, sample);
         rest->losses[i] = fm_loss_row(step->kernels, step->loss, l->outputs, output, step->y,
                                       sample, batch.weight, delta);
-        fm_step_finish_delta(step, output, delta);
+        fm_step_finish_delta(step, rest, batch, i);
     }
 }
 
@@ -94,6 +82,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
                      fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
                      fm_step_activation(net, i), NULL);
+    fm_step_finish_outputs(step, rest, batch, i, rows, columns);
 }
 
 /* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
@@ -102,27 +91,16 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[i];
-    const size_t item = net->itemsize, n = columns.end - columns.begin;
-    const ptrdiff_t width = (ptrdiff_t)l->in_stride, first = (ptrdiff_t)rows.begin * width;
-    const ptrdiff_t corner = first + (ptrdiff_t)columns.begin;
-    char *dx = fm_at(rest->deltas[i - 1], corner, item);
-    const char *y = fm_at(fm_step_output(step, rest, batch, i - 1), corner, item);
-    if (!n) {
+    const size_t item = net->itemsize;
+    if (columns.begin == columns.end) {
         return;
     }
+    void *dx = fm_at(rest->deltas[i - 1], (ptrdiff_t)(rows.begin * l->in_stride + columns.begin),
+                     item);
     const void *dy = fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item);
     l->type->backward(l, step->kernels, rest->buffers.of[0], rest->transposed[i],
                       rows.end - rows.begin, dy, dx, columns, scratch);
-    const fm_activation activation = net->layers[i - 1].activation;
-    if (n == l->in_stride) {
-        step->kernels->derivative[activation]((rows.end - rows.begin) * n, dx, y, dx);
-        return;
-    }
-    for (size_t r = 0; r < rows.end - rows.begin; r++) {
-        const ptrdiff_t row = (ptrdiff_t)r * width;
-        step->kernels->derivative[activation](n, fm_at(dx, row, item), fm_at(y, row, item),
-                                              fm_at(dx, row, item));
-    }
+    fm_step_through_activation(step, rest, batch, i - 1, rows, columns);
 }
 
 static void forward_rows(const fm_step *step, fm_batch batch, size_t part, fm_range rows)

@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
     fm_buffers buffers; /* of the whole network; of the layers past the first if replicated */
     void **outputs;     /* per layer but the first, batch x out_stride */
+    void **slopes;      /* per layer that keeps them, else NULL; batch x out_stride */
     void **deltas;      /* per layer, batch x out_stride: gradients of the pre-activations */
     void **transposed;  /* per layer but the first: its weights transposed; by layers NULL */
     double *losses;     /* per sample of the batch */

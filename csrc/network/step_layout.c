@@ -83,6 +83,7 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
+                    take(c, n_layers, sizeof(void *)),
                     take(c, batch, sizeof(double)),
                     take(c, batch, 1)};
     for (size_t i = 0; i < step->n_buffers && step->split.replicated; i++) {
@@ -93,10 +94,12 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
     for (size_t i = 0; i < n_layers; i++) {
         const layer *l = &network->layers[i];
         void *output = i ? take(c, batch, l->out_stride * item) : NULL;
+        void *slope = l->keeps_slopes ? take(c, batch, l->out_stride * item) : NULL;
         void *delta = take(c, batch, l->out_stride * item);
         void *transposed = i && !step->split.by_layers ? take(c, l->transposed_size, item) : NULL;
         if (c->base) {
             rest.outputs[i] = output;
+            rest.slopes[i] = slope;
             rest.deltas[i] = delta;
             rest.transposed[i] = transposed;
             if (transposed) {

@@ -14,11 +14,13 @@ static inline const fm_rest *fm_step_rest(const fm_step *step, size_t part)
     return &step->rests[step->split.replicated ? part : 0];
 }
 
-/* The activation a layer's forward applies: none where the loss contains it. */
+/* The activation a layer's forward applies: none where the loss contains it, or where it comes
+ * later with its slopes. */
 static inline fm_activation fm_step_activation(const fm_network *net, size_t layer_index)
 {
     const int in_loss = net->fused && layer_index + 1 == net->n_layers;
-    return in_loss ? FM_IDENTITY : net->layers[layer_index].activation;
+    const layer *l = &net->layers[layer_index];
+    return in_loss || l->keeps_slopes ? FM_IDENTITY : l->activation;
 }
 
 static inline fm_range fm_step_width(const fm_step *step, size_t stride, size_t part, size_t parts)
@@ -45,8 +47,14 @@ static inline fm_target fm_target_of(const fm_step *step, const fm_effect *effec
                        .states = effect->update ? step->n_buffers - 1 : 0};
 }
 
+/* What is left to do to outputs of a layer after its forward. */
+void fm_step_finish_outputs(const fm_step *step, const fm_rest *rest, fm_batch batch,
+                            size_t layer_index, fm_range rows, fm_range columns);
+/* Deltas of a layer, from gradients by its outputs to those by its pre-activations. */
+void fm_step_through_activation(const fm_step *step, const fm_rest *rest, fm_batch batch,
+                                size_t layer_index, fm_range rows, fm_range columns);
 /* From the gradient by a row's prediction that by its pre-activation, padding included. */
-void fm_step_finish_delta(const fm_step *step, const void *output, void *delta);
+void fm_step_finish_delta(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t row);
 /* The loss of the whole batch, with hits and deltas of rows. */
 int fm_step_batch_loss(const fm_step *step, fm_batch batch, fm_range rows, size_t part,
                        size_t parts, fm_meet meet, void *context);

@@ -119,7 +119,7 @@ fm_status fm_activate_backward(fm_activation activation, const fm_matrix *dy, co
         return FM_ERROR_VALUE;
     }
     elementwise e = cut(activation, *dy, *y, *out);
-    const fm_activation cost = e.kernels->sloped[activation] ? activation : FM_RELU;
+    const fm_activation cost = fm_takes_z(activation) ? activation : FM_RELU;
     const double work = (double)dy->rows * (double)dy->cols * element_operations[cost];
     fm_in_parallel(fm_threads_for(e.kernels->lanes, work), backward_part, &e);
     return FM_OK;

@@ -95,6 +95,12 @@ fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpo
 void fm_activate_rows(const fm_kernels *kernels, fm_activation activation, size_t rows, size_t cols,
                       const void *z, ptrdiff_t z_row, void *y, ptrdiff_t y_row);
 
+/* Whether an activation's slopes are had from what goes into it, not from its output. */
+static inline int fm_takes_z(fm_activation activation)
+{
+    return activation == FM_GELU || activation == FM_SILU || activation == FM_MISH;
+}
+
 /* A loss that is a function of the whole batch, not the mean of its samples'. */
 static inline int fm_is_of_batch(const fm_loss *loss)
 {

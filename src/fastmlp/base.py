@@ -63,9 +63,10 @@ class MLP(ABC):
     layers
         Widths, the input's first: at least two integers of at least 1.
     activations
-        A name for each layer after the input (identity, relu, sigmoid, tanh, and softmax or exp for
-        the last), with or without a leading None for the input, in any letter case. None for relu
-        in the hidden layers and softmax at the output, or sigmoid when the last width is 1. Softmax
+        A name for each layer after the input (identity, relu, leaky_relu, elu, selu, gelu, silu,
+        mish, softplus, sigmoid, tanh, and softmax or exp for the last), with or without a leading
+        None for the input, in any letter case. `fastmlp.ops` has their formulas. None for relu in
+        the hidden layers and softmax at the output, or sigmoid when the last width is 1. Softmax
         and sigmoid outputs predict classes, the others numbers: exp the rates of counts.
     init
         Standard deviation of the normal distribution the weights are drawn from: "he"

@@ -26,7 +26,19 @@ Features = Array | SparseRows
 """Samples as the networks take them."""
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-HIDDEN_ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
+HIDDEN_ACTIVATIONS = (
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "sigmoid",
+    "tanh",
+)
 LAST_ACTIVATIONS = ("softmax", "exp")
 """Activations that only the last layer can have."""
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, *LAST_ACTIVATIONS)

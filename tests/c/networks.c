@@ -24,13 +24,18 @@ typedef struct {
 
 /* The first is small beside its batch, the second is split by columns among threads, the third has
  * an input that is mostly zeros, the fourth more weights than a core caches, and the fifth a batch
- * whose gradient is taken in pieces. Those after have losses that see the whole batch. */
+ * whose gradient is taken in pieces. Four more have activations of the other kinds, which keep
+ * slopes or not. Those after have losses that see the whole batch. */
 static const plan plans[] = {
     {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0, 0, 0},
     {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0, 1, 0},
     {"zeros", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, OWN, 3, 1, 0},
     {"wide", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 0, 0},
     {"batch", 2, {21, 19, 3}, FM_IDENTITY, FM_IDENTITY, 600, 2, OTHER, 0, 0, 0},
+    {"slopes", 3, {96, 65, 31, 5}, FM_GELU, FM_SILU, 64, 5, OWN, 0, 1, 0},
+    {"slopes by layers", 2, {390, 700, 9}, FM_MISH, FM_GELU, 10, 2, OWN, 3, 0, 0},
+    {"from outputs", 3, {37, 33, 17, 10}, FM_SELU, FM_SOFTPLUS, 16, 20, BYTES, 0, 0, 0},
+    {"leaky", 3, {37, 33, 17, 10}, FM_LEAKY_RELU, FM_ELU, 16, 20, OTHER, 0, 0, 0},
     {"rates", 2, {40, 64, 6}, FM_TANH, FM_EXP, 200, 3, OWN, 0, 1, 1},
     {"columns", 3, {96, 65, 31, 5}, FM_TANH, FM_SOFTMAX, 64, 5, OWN, 0, 0, 1},
     {"layers", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 1, 1},

@@ -10,12 +10,13 @@ from typing import Any
 from .. import checks
 from .base import Kernel, Loss, check_positive
 
-OUTPUTS = ("identity", "relu", "tanh")
+OUTPUTS = tuple(name for name in checks.HIDDEN_ACTIVATIONS if name != "sigmoid")
+"""All that regression may end in; sigmoid is for classes, and exp has a loss of its own."""
 
 
 @dataclass(frozen=True, repr=False)
 class MeanSquaredError(Loss):
-    """Mean squared error, the default behind identity, relu and tanh.
+    """Mean squared error, the default of regression, but for exp.
 
     L = mean_c (p_c - t_c)^2; dL/dp_c = 2 (p_c - t_c) / K.
 

@@ -87,16 +87,15 @@ class MLP(base.MLP):
             for start in range(0, n_samples, batch_size):
                 stop = min(start + batch_size, n_samples)
                 rows = slice(start, stop) if order is None else order[start:stop]
-                outputs = self._forward(self._gather(samples.X, rows))
-                loss, dz = self._loss(outputs[-1], samples, rows)
+                outputs, known = self._forward(self._gather(samples.X, rows))
+                loss, dy = self._loss(outputs[-1], samples, rows)
                 if not math.isfinite(loss):
                     raise NotFiniteError(f"the loss is {loss}")
                 weight = stop - start if samples.weights is None else samples.weights[rows].sum()
                 total_loss += loss * float(weight)
                 total_weight += float(weight)
                 total_correct += self._hits(outputs[-1], samples.y[rows])
-                dz = self._through_output(dz, outputs[-1])
-                weight_gradients, bias_gradients = self._backward(outputs, dz)
+                weight_gradients, bias_gradients = self._backward(outputs, known, dy)
                 rate = training.rates[n_steps - training.before.steps]
                 state.steps += 1
                 n_steps += 1
@@ -107,9 +106,9 @@ class MLP(base.MLP):
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
 
     def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
-        outputs = self._forward(self._gather(samples.X, slice(None)))
-        loss, dz = self._loss(outputs[-1], samples)
-        return loss, *self._backward(outputs, self._through_output(dz, outputs[-1]))
+        outputs, known = self._forward(self._gather(samples.X, slice(None)))
+        loss, dy = self._loss(outputs[-1], samples)
+        return loss, *self._backward(outputs, known, dy)
 
     def _output(self, X: Features, logits: bool = False) -> Array:
         seen = self._seen(X)
@@ -133,7 +132,8 @@ class MLP(base.MLP):
         output = np.empty((len(X), self.n_outputs), self.dtype)
         for start in range(0, len(X), PREDICTION_ROWS):
             rows = slice(start, start + PREDICTION_ROWS)
-            output[rows] = self._forward(self._gather(X, rows))[-1]
+            outputs, _ = self._forward(self._gather(X, rows))
+            output[rows] = outputs[-1]
         return output
 
     def _gather(self, X: Features, rows: Array | slice) -> Array:
@@ -143,14 +143,22 @@ class MLP(base.MLP):
             batch = np.multiply(batch, self.dtype.type(1 / 255), dtype=self.dtype)
         return batch.astype(self.dtype, copy=False)
 
-    def _forward(self, x: Array) -> list[Array]:
-        """Return x and the output of every layer, the last as the loss takes it."""
-        outputs = [x]
+    def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
+        """Return x and the output of every layer, the last as the loss takes it; and, of every
+        layer, what the backward of its activation takes: the output or the pre-activation.
+        """
+        outputs, known = [x], []
+        for w, b, name in zip(self._weights, self._biases, self._pointwise(), strict=True):
+            z = ops.dense_forward(outputs[-1], w, b)
+            y = ops.FORWARDS[name](z, out=None if name in ops.TAKING_Z else z)
+            outputs.append(y)
+            known.append(z)
+        return outputs, known
+
+    def _pointwise(self) -> list[str]:
+        """Return the activations of the layers, of the last what the loss leaves of it."""
         *hidden, last = self.activations
-        names = [*hidden, "identity" if last in LOGIT_OUTPUTS else last]
-        for w, b, name in zip(self._weights, self._biases, names, strict=True):
-            outputs.append(ops.dense_forward(outputs[-1], w, b, name))
-        return outputs
+        return [*hidden, "identity" if last in LOGIT_OUTPUTS else last]
 
     def _loss(
         self, seen: Array, samples: Samples, rows: Array | slice = slice(None)
@@ -168,31 +176,27 @@ class MLP(base.MLP):
         loss, gradient = function(seen, samples.y[rows], weights, **parameters)
         return self.loss.scale * loss, np.multiply(gradient, self.loss.scale, out=gradient)
 
-    def _through_output(self, gradient: Array, seen: Array) -> Array:
-        """Return a loss's gradient with respect to the last layer's pre-activation, in place."""
-        name = self.activations[-1]
-        if name in LOGIT_OUTPUTS:
-            return gradient
-        _, activation_backward = ops.ACTIVATIONS[name]
-        return activation_backward(gradient, seen, out=gradient)
-
-    def _backward(self, outputs: list[Array], dz: Array) -> tuple[list[Array], list[Array]]:
+    def _backward(
+        self, outputs: list[Array], known: list[Array], dy: Array
+    ) -> tuple[list[Array], list[Array]]:
         """Return the gradients of all weights and biases, from what `_forward` returned.
 
-        `dz` is the loss's gradient with respect to the last layer's pre-activation.
+        `dy` is the loss's gradient with respect to the last output, and overwritten.
         """
         weight_gradients = []
         bias_gradients = []
-        for layer in range(len(self._weights) - 1, 0, -1):
+        names = self._pointwise()
+        for layer in range(len(self._weights) - 1, -1, -1):
+            _, activation_backward = ops.ACTIVATIONS[names[layer]]
+            dz = activation_backward(dy, known[layer], out=dy)
             x = outputs[layer]
-            dx, dw, db = ops.dense_backward(dz, x, self._weights[layer])
+            if layer:
+                dy, dw, db = ops.dense_backward(dz, x, self._weights[layer])
+            else:
+                # Nothing learns from the gradient of the input, so it is not computed.
+                dw, db = ops.matmul(x, dz, transpose_a=True), dz.sum(axis=0)
             weight_gradients.append(dw)
             bias_gradients.append(db)
-            _, activation_backward = ops.ACTIVATIONS[self.activations[layer - 1]]
-            dz = activation_backward(dx, x, out=dx)
-        # Nothing learns from the gradient of the first layer's input, so it is not computed.
-        weight_gradients.append(ops.matmul(outputs[0], dz, transpose_a=True))
-        bias_gradients.append(dz.sum(axis=0))
         return weight_gradients[::-1], bias_gradients[::-1]
 
     def _hits(self, output: Array, targets: Array) -> int:
