@@ -1,9 +1,18 @@
 """How far two evaluations of the same network may differ by rounding."""
 
+import math
+
 import numpy as np
 
 OWN_ERROR = 8
 """Units in the last place within which any library computes an activation from exact input."""
+
+OF_ONE = {"elu", "selu", "softplus", "gelu", "silu", "mish"}
+"""Those whose small values some libraries have from differences of numbers about 1."""
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+STEEPEST = {"selu": SELU_SCALE * SELU_ALPHA, "gelu": 1.13, "silu": 1.1, "mish": 1.09}
+"""Slopes above 1."""
 
 
 def activate(name, z):
@@ -16,6 +25,13 @@ def activate(name, z):
         "relu": lambda: np.maximum(z, 0),
         "sigmoid": lambda: 1 / (1 + np.exp(-z)),
         "tanh": lambda: np.tanh(z),
+        "leaky_relu": lambda: np.maximum(z, 0.01 * z),
+        "elu": lambda: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        "selu": lambda: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+        "gelu": lambda: z * np.vectorize(math.erfc)(-z / math.sqrt(2)) / 2,
+        "silu": lambda: z / (1 + np.exp(-z)),
+        "mish": lambda: z * np.tanh(np.log1p(np.exp(z))),
+        "softplus": lambda: np.log1p(np.exp(z)),
         "exp": lambda: np.exp(z),
     }[name]()
 
@@ -25,8 +41,8 @@ def output_and_bound(net, X):
     network's dtype, in any order of summation, may be from it.
 
     A sum of n products and a bias is off by at most (n + 1) eps times the sum of the magnitudes
-    (Higham 2002, section 3.1), besides what the errors of its terms bring. No activation but exp
-    makes an error larger: their derivatives, of softmax the row sums of the Jacobian, are within 1.
+    (Higham 2002, section 3.1), besides what the errors of its terms bring. An activation multiplies
+    an error by its slope, softmax by the row sums of the Jacobian, which are within 1.
     """
     eps = float(np.finfo(net.dtype).eps)
     a = np.asarray(X, net.dtype).astype(np.float64)
@@ -35,7 +51,11 @@ def output_and_bound(net, X):
         w, b = w.astype(np.float64), b.astype(np.float64)
         magnitude = (np.abs(a) + error) @ np.abs(w) + np.abs(b)
         error = error @ np.abs(w) + (len(w) + 1) * eps * magnitude
-        a = activate(name, a @ w + b)
+        z = a @ w + b
+        a = activate(name, z)
+        error = STEEPEST.get(name, 1) * error
+        if name in OF_ONE:
+            error = error + 2 * eps * (1 + np.abs(z))
         if name == "softmax":
             error = np.broadcast_to(error.max(axis=1, keepdims=True), a.shape)
         if name == "exp":

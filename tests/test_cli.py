@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 
 import fastmlp as fm
 import fastmlp.cli.training as cli_training
-from fastmlp.cli.app import LossName, app
+from fastmlp.checks import HIDDEN_ACTIVATIONS
+from fastmlp.cli.app import Activation, LossName, app
 from fastmlp.cli.console import clock, percent
 from fastmlp.cli.progress import Reporter
 from fastmlp.cli.stop import Stop
@@ -154,6 +155,9 @@ class TestTrain:
         assert net.loss.name == loss.lower()
         assert net.activations[-1] == output
         assert read_history(tmp_path / "out")["settings"]["loss"] == loss.lower()
+
+    def test_every_activation_of_a_hidden_layer_can_be_named(self):
+        assert {name.value for name in Activation} == {*HIDDEN_ACTIVATIONS}
 
     def test_every_loss_but_those_of_a_sigmoid_can_be_named(self):
         assert {name.value for name in LossName} == {*fm.losses.NAMES} - {"binary_cross_entropy"}

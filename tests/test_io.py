@@ -91,6 +91,8 @@ def assert_refused(path):
         ([1, 1], ["sigmoid"], "he", 0),
         ([3, 4, 2], ["tanh", "softmax"], "glorot", 2**64 - 1),
         ([17, 33, 5, 16], ["relu", "identity", "tanh"], 0.25, 7),
+        ([9, 8, 7, 6, 5], ["gelu", "silu", "mish", "softplus"], "he", 3),
+        ([9, 8, 7, 5], ["leaky_relu", "elu", "selu"], "lecun", 3),
         ([784, 128, 64, 32, 10], None, "lecun", 1),
     ],
 )

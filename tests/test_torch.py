@@ -12,6 +12,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is what is converted from a
 nn = torch.nn
 
 
+POINTWISE = (
+    "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
+    "mish",
+)  # fmt: skip
+
+
 def network(layers, activations, dtype="float32"):
     net = fm.MLP(layers, activations, dtype=dtype, init="lecun", seed=1)
     for bias in net.biases:
@@ -37,8 +43,8 @@ def module_of(*layers, dtype="float32"):
 # To PyTorch -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("output", ["identity", "relu", "sigmoid", "tanh", "softmax"])
-@pytest.mark.parametrize("hidden", [None, "identity", "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("output", [*POINTWISE, "softmax"])
+@pytest.mark.parametrize("hidden", [None, *POINTWISE])
 def test_there_and_back(hidden, output, dtype):
     layers, names = ([9, 5], [output]) if hidden is None else ([9, 17, 5], [hidden, output])
     net = network(layers, names, dtype)
@@ -53,6 +59,14 @@ def test_there_and_back(hidden, output, dtype):
     for mine, other in zip((*net.weights, *net.biases), (*back.weights, *back.biases), strict=True):
         np.testing.assert_array_equal(mine, other)
     np.testing.assert_array_equal(back._output(X), net._output(X))
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_large_inputs(name, dtype):
+    net = fm.MLP([1, 1], [name], init=1, dtype=dtype)
+    net.weights[0][...] = 1
+    X = np.linspace(-60, 60, 241).astype(dtype)[:, None]
+    assert_same_output(net, X, net._output(X), run(net.to_torch(), X))
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "exp"])
@@ -212,9 +226,26 @@ REFUSED = {
         nn.Linear(9, 6),
         nn.BatchNorm1d(6),
     ],
-    r"module\[1\]\[0\] is GELU: known are": lambda: [
+    r"module\[1\]\[0\] is Hardtanh: known are": lambda: [
         nn.Linear(9, 6),
-        nn.Sequential(nn.GELU(), nn.Linear(6, 3)),
+        nn.Sequential(nn.Hardtanh(), nn.Linear(6, 3)),
+    ],
+    r"module\[1\] is GELU\(approximate='tanh'\): only approximate='none' is known": lambda: [
+        nn.Linear(9, 6),
+        nn.GELU("tanh"),
+    ],
+    r"module\[1\] is LeakyReLU\(negative_slope=0.2\): only negative_slope=0.01 is": lambda: [
+        nn.Linear(9, 6),
+        nn.LeakyReLU(0.2),
+    ],
+    r"module\[1\] is ELU\(alpha=0.5\): only alpha=1.0 is": lambda: [nn.Linear(9, 6), nn.ELU(0.5)],
+    r"module\[1\] is Softplus\(beta=2.*\): only beta=1.0 is": lambda: [
+        nn.Linear(9, 6),
+        nn.Softplus(2),
+    ],
+    r"module\[1\] is Softplus\(.*\): only thresholds from 20 on are": lambda: [
+        nn.Linear(9, 6),
+        nn.Softplus(threshold=5),
     ],
     r"module\[0\] is .*MyLinear.*: known are": lambda: [MyLinear(9, 6)],
     r"module\[0\] is LazyLinear: known are": lambda: [nn.LazyLinear(6)],

@@ -70,8 +70,9 @@ class MLP(ABC):
         and sigmoid outputs predict classes, the others numbers: exp the rates of counts.
     init
         Standard deviation of the normal distribution the weights are drawn from: "he"
-        (sqrt(2 / fan_in)), "glorot" (sqrt(2 / (fan_in + fan_out))), "lecun" (sqrt(1 / fan_in)) or
-        a positive number, small enough for `dtype` to hold the weights. Biases start at zero.
+        (sqrt(2 / fan_in)), "glorot" (sqrt(2 / (fan_in + fan_out))), "lecun" (sqrt(1 / fan_in),
+        which selu is made for) or a positive number, small enough for `dtype` to hold the weights.
+        Biases start at zero.
     dtype
         float32 or float64, of the parameters and of the arithmetic.
     seed

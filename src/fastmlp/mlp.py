@@ -237,7 +237,8 @@ class MLP(base.MLP):
         ------
         ValueError
             When a weight or a bias is not finite, or all together take more than the 2 GiB that
-            ONNX allows; an earlier file is then untouched.
+            ONNX allows; for gelu in float64, whose Erf ONNX Runtime has in float32 only. An
+            earlier file is then untouched.
         OSError
             When there can be no file of this name.
         ModuleNotFoundError
@@ -266,7 +267,7 @@ class MLP(base.MLP):
         Returns
         -------
         torch.nn.Sequential
-            Of Linear, ReLU, Sigmoid, Tanh and Softmax.
+            Of Linear and of PyTorch's own layers for the activations.
 
         Raises
         ------

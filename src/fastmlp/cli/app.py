@@ -28,6 +28,13 @@ class Activation(StrEnum):
     """What a hidden layer can have."""
 
     RELU = "relu"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SELU = "selu"
+    GELU = "gelu"
+    SILU = "silu"
+    MISH = "mish"
+    SOFTPLUS = "softplus"
     TANH = "tanh"
     SIGMOID = "sigmoid"
     IDENTITY = "identity"

@@ -8,15 +8,7 @@ from .. import checks
 from ..io.atomic import replace_file
 from ..mlp import MLP
 from .common import library
-
-OPERATORS = {
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "softmax": "Softmax",
-    "exp": "Exp",
-}
-"""ONNX's operators by fastmlp's activations; identity needs none."""
+from .onnx_graph import Graph, activate
 
 OPSET = 13
 """The oldest set of operators whose Softmax is over the last axis: the most programs read it."""
@@ -38,6 +30,11 @@ def onnx_model(net: MLP) -> Any:
         raise ValueError(
             f"the network's parameters take {size:,} bytes, an ONNX model holds {MAX_BYTES:,}"
         )
+    if "gelu" in net.activations and net.dtype == np.float64:
+        raise ValueError(
+            f"activations[{net.activations.index('gelu')}] is gelu, whose Erf ONNX Runtime has in "
+            f"float32 only, and the network is float64"
+        )
     kind = helper.np_dtype_to_tensor_dtype(net.dtype)
     scale = "values from 0 to 1: whole numbers 0 to 255 divided by 255"
     features = helper.make_tensor_value_info(
@@ -48,27 +45,18 @@ def onnx_model(net: MLP) -> Any:
     )
     output = helper.make_tensor_value_info("output", kind, ["batch", net.n_outputs])
 
-    nodes, parameters = [], []
+    graph = Graph(onnx, net.dtype)
     value = "input"
     for layer, (weight, bias, name) in enumerate(
         zip(net.weights, net.biases, net.activations, strict=True), start=1
     ):
-        dense = [f"weights_{layer}", f"biases_{layer}"]
-        parameters += [
-            onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor)
-            for array, tensor in zip((weight, bias), dense, strict=True)
-        ]
-        steps = [("Gemm", dense)]
-        if name in OPERATORS:
-            steps.append((OPERATORS[name], []))
-        for operator, others in steps:
-            made = f"{operator.lower()}_{layer}"
-            nodes.append(helper.make_node(operator, [value, *others], [made], name=made))
-            value = made
-    nodes[-1].output[0] = "output"
-    graph = helper.make_graph(nodes, "mlp", [features], [output], parameters)
+        graph.begin_layer(layer)
+        dense = [graph.hold("weights", weight), graph.hold("biases", bias)]
+        value = activate(graph, name, graph.add("Gemm", value, *dense))
+    graph.nodes[-1].output[0] = "output"
+    made = helper.make_graph(graph.nodes, "mlp", [features], [output], graph.parameters)
     return helper.make_model(
-        graph,
+        made,
         producer_name="fastmlp",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],

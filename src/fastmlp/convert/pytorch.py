@@ -14,12 +14,31 @@ ADVICE = "PyTorch is needed: pip install torch"
 
 LAYERS = {
     "ReLU": "relu",
+    "LeakyReLU": "leaky_relu",
+    "ELU": "elu",
+    "SELU": "selu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Mish": "mish",
+    "Softplus": "softplus",
     "Sigmoid": "sigmoid",
     "Tanh": "tanh",
     "Softmax": "softmax",
     "LogSoftmax": "softmax",
 }
 """Activations of fastmlp by the names of PyTorch's layers."""
+
+ARGUMENTS = {
+    "LeakyReLU": ("negative_slope", 0.01),
+    "ELU": ("alpha", 1.0),
+    "GELU": ("approximate", "none"),
+    "Softplus": ("beta", 1.0),
+}
+"""What these layers must have been made with."""
+
+SOFTPLUS_THRESHOLDS = (20, 40)
+"""PyTorch's softplus(z) is z beyond a threshold: the least that is read, its default, is off by
+2e-9 there; the one that is written is off by less than rounding in float64 too."""
 
 PASSED_OVER = ("Dropout", "Flatten", "Identity")
 """Layers that leave a row as it is once training is over."""
@@ -35,6 +54,13 @@ def to_torch(net: MLP, logits: bool = False) -> Any:
     nn = torch.nn
     layers = {
         "relu": nn.ReLU,
+        "leaky_relu": nn.LeakyReLU,
+        "elu": nn.ELU,
+        "selu": nn.SELU,
+        "gelu": nn.GELU,
+        "silu": nn.SiLU,
+        "mish": nn.Mish,
+        "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLDS[1]),
         "sigmoid": nn.Sigmoid,
         "tanh": nn.Tanh,
         "softmax": lambda: nn.Softmax(dim=-1),
@@ -72,9 +98,10 @@ def from_torch(module: Any, output: str | None = None) -> MLP:
     Parameters
     ----------
     module
-        Of Linear with or without bias, ReLU, Sigmoid, Tanh, and as the last layer Softmax or
-        LogSoftmax over the classes; a Sequential among them counts as its layers. Parameters of
-        float32 or float64 on any device, which are copied.
+        Of Linear with or without bias, ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus,
+        Sigmoid, Tanh, and as the last layer Softmax or LogSoftmax over the classes; those with
+        arguments with their defaults, but for inplace and a higher threshold. A Sequential among
+        them counts as its layers. Parameters of float32 or float64 on any device, which are copied.
     output
         The activation of a last Linear that has none, such as "softmax" for a module trained with
         CrossEntropyLoss, "sigmoid" for BCEWithLogitsLoss or "exp" for PoissonNLLLoss. None for
@@ -111,8 +138,7 @@ def from_torch(module: Any, output: str | None = None) -> MLP:
         elif kind in LAYERS:
             if not activations or activations[-1] is not None:
                 raise ValueError(f"{name} is {kind}, and there is no Linear right before it")
-            if LAYERS[kind] == "softmax" and layer.dim not in SOFTMAX_DIMS:
-                raise ValueError(f"{name} is {layer}: only dim=1 or -1, the classes, is known")
+            _check_arguments(layer, kind, name)
             activations[-1] = LAYERS[kind]
         else:
             known = ", ".join(("Linear", *LAYERS, *PASSED_OVER))
@@ -141,6 +167,21 @@ def _kind(nn: Any, layer: Any) -> str:
     """Return the name of one of PyTorch's own layers; a subclass may compute something else."""
     name = type(layer).__name__
     return name if type(layer) is getattr(nn, name, None) else ""
+
+
+def _check_arguments(layer: Any, kind: str, name: str) -> None:
+    """Raise ValueError if an activation computes something else than fastmlp's."""
+    known = ""
+    if LAYERS[kind] == "softmax" and layer.dim not in SOFTMAX_DIMS:
+        known = "dim=1 or -1, the classes, is"
+    elif kind in ARGUMENTS:
+        argument, value = ARGUMENTS[kind]
+        if getattr(layer, argument) != value:
+            known = f"{argument}={value!r} is"
+        elif kind == "Softplus" and layer.threshold < SOFTPLUS_THRESHOLDS[0]:
+            known = f"thresholds from {SOFTPLUS_THRESHOLDS[0]} on are"
+    if known:
+        raise ValueError(f"{name} is {layer}: only {known} known")
 
 
 def _values(parameter: Any, name: str) -> Any:
