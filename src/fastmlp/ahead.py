@@ -14,7 +14,8 @@ def read_ahead(items: Generator[T], ahead: int) -> Iterator[Iterator[T]]:
     """Make a context in which the items of a generator are made while earlier ones are used.
 
     What the generator raises comes, in its place, to who uses the items. With the context the
-    thread ends, and the generator is closed.
+    thread ends, and the generator is closed. No more than `ahead` + 1 items are in memory, the one
+    that is being made included, where who uses an item drops it before asking for the next.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def read_ahead(items: Generator[T], ahead: int) -> Iterator[Iterator[T]]:
             yield items
         return
     ready: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
-    room = threading.Semaphore(ahead)
+    room = threading.Semaphore(ahead + 1)
     left = threading.Event()
 
     def work() -> None:
@@ -48,14 +49,17 @@ def read_ahead(items: Generator[T], ahead: int) -> Iterator[Iterator[T]]:
                 finally:
                     # Its traceback refers to this frame, a circle that would keep blocks in memory.
                     del found
-            room.release()
             yield found[0]
+            found = None
+            room.release()
 
     thread = threading.Thread(target=work, name="fastmlp-reader", daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield use()
     finally:
         left.set()
         room.release()
-        thread.join()
+        # Ctrl-C within start() may leave a thread that cannot be joined yet; it ends by itself.
+        if thread.is_alive():
+            thread.join()

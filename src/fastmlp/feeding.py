@@ -1,6 +1,7 @@
 """How samples reach training and measuring: all at once, by blocks, or batch by batch."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from . import checks
 from .ahead import read_ahead
 from .checks import Features
+from .mapped import in_memory, mapping_of, reading
 from .measuring import ALL_ZERO, Measures
 from .samples import Samples, check_targets, samples_of
 from .sources import Batches, Blocks
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-BLOCK_BYTES = 2**25
-"""Of a block's features, unless the caller says how many rows it has."""
+BLOCK_BYTES = 2**26
+"""Of a block's features, unless the caller says how many rows it has: as much as C libraries give
+back to the system when it is freed."""
 
 FIRST_ROWS = 64
 """Rows of a block that are looked at before a fit begins."""
@@ -122,7 +125,7 @@ class Feed(ABC):
                     tell(*totals[:4])
                 net.trained_on = samples.X.dtype.name
                 n_steps = -(-len(samples) // batch_size)
-                part = replace(
+                options = replace(
                     training,
                     rates=self._rates(training, totals.steps, n_steps),
                     batch_size=batch_size,
@@ -131,7 +134,8 @@ class Feed(ABC):
                     before=totals,
                 )
                 with self._blamed(samples):
-                    totals = net._train_epoch(samples, part, state, tell)
+                    totals = net._train_epoch(samples, options, state, tell)
+                del samples
         if not totals.weight:
             self._failure = ValueError(ALL_ZERO)
             raise self._failure
@@ -155,6 +159,7 @@ class Feed(ABC):
             with self._opened(net, 1, False) as parts:
                 for part in parts:
                     measures.add(part.samples)
+                    del part
             return measures.result()
         except Exception as error:
             self._failure = error
@@ -202,6 +207,7 @@ class BlockFeed(Feed):
         self._prefix = prefix
         self.n_samples = len(blocks)
         self.ahead = blocks.prefetch
+        self._buffers: deque[Array] = deque()
         first = self._features(net, 0, min(FIRST_ROWS, self.n_samples))
         self._rows = blocks.rows or max(1, BLOCK_BYTES * len(first) // max(1, first.nbytes))
 
@@ -217,8 +223,9 @@ class BlockFeed(Feed):
         last, rest = blocks[-1], n_samples - (n_blocks - 1) * rows
         for block in blocks:
             start = block * rows if block <= last else (block - 1) * rows + rest
-            samples = self._read(net, start, start + (rest if block == last else rows))
-            yield Part(samples, batch_size, ORDER_OF_BLOCKS + 1 + block if shuffle else None)
+            stop = start + (rest if block == last else rows)
+            order = ORDER_OF_BLOCKS + 1 + block if shuffle else None
+            yield Part(self._read(net, start, stop), batch_size, order)
 
     def outputs(self, net: "MLP", logits: bool) -> Array:
         """Return the network's output for all samples, as `_output` does."""
@@ -232,6 +239,7 @@ class BlockFeed(Feed):
         with read_ahead(blocks(), self.ahead) as found:
             for start, features in found:
                 output[start : start + len(features)] = net._output(features, logits)
+                del features
         return output
 
     def _name(self, name: str, start: int, stop: int) -> str:
@@ -239,15 +247,32 @@ class BlockFeed(Feed):
         return f"{self._prefix}{name}[{start}:{stop}]"
 
     def _features(self, net: "MLP", start: int, stop: int) -> Features:
-        X = self._blocks.read("X", start, stop)
-        return _check_features(net, X, self._name("X", start, stop))
+        rows = self._blocks.X[start:stop]
+        with reading(rows):
+            features = _check_features(net, rows, self._name("X", start, stop))
+            if isinstance(features, SparseRows) or mapping_of(features) is None:
+                return features
+            # Memory that has been used costs half of the time that new memory does.
+            buffer = self._buffers.popleft() if len(self._buffers) > self.ahead else features[:0]
+            if len(buffer) < len(features):
+                buffer = np.empty_like(features, subok=False)
+            self._buffers.append(buffer)
+            copy = buffer[: len(features)]
+            copy[...] = features
+            return copy
 
     def _read(self, net: "MLP", start: int, stop: int) -> Samples:
         features = self._features(net, start, stop)
-        y, weights = (self._blocks.read(name, start, stop) for name in ("y", "sample_weight"))
+        y, weights = (
+            None if array is None else array[start:stop]
+            for array in (self._blocks.y, self._blocks.sample_weight)
+        )
         y_name, weight_name = (self._name(name, start, stop) for name in ("y", "sample_weight"))
-        checked = check_targets(net, y, weights, len(features), y_name, weight_name, all_zero=True)
-        return samples_of(net, features, *checked)
+        with reading(y), reading(weights):
+            checked = check_targets(
+                net, y, weights, len(features), y_name, weight_name, all_zero=True
+            )
+            return samples_of(net, features, *map(in_memory, checked))
 
 
 def _check_features(net: "MLP", X: Any, name: str) -> Features:
@@ -322,9 +347,17 @@ class BatchFeed(Feed):
             )
 
     def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
+        batches = iter(self._batches)
+        try:
+            yield from self._parts_of(net, batches)
+        finally:
+            if isinstance(batches, Generator):
+                batches.close()
+
+    def _parts_of(self, net: "MLP", batches: Iterator[Any]) -> Generator[Part]:
         number = -1
         pieces: list[Piece] = []
-        for number, item in enumerate(self._batches):
+        for number, item in enumerate(batches):
             piece = self._check(net, item, f"{self._prefix}batch {number}")
             if pieces and not piece.goes_with(pieces):
                 yield self._collected(net, pieces)

@@ -1,6 +1,8 @@
 """Rows of memory-mapped files, read without keeping the file's pages."""
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,24 +18,28 @@ def mapping_of(array: object) -> mmap.mmap | None:
     return array if isinstance(array, mmap.mmap) else None
 
 
-def in_memory(rows: Any) -> Any:
-    """Return rows of a mapped file as a copy in memory; anything else as it is.
+def in_memory(array: Any) -> Any:
+    """Return an array that lies in a mapped file as a copy in memory; anything else as it is."""
+    return array if mapping_of(array) is None else np.array(array)
 
-    The file is asked for as a whole first, which is quicker than page by page. Afterwards its pages
-    are let go, where the mapping is read-only and the rows lie together: the system may keep them
-    in its cache, but they are not the process's memory any more.
+
+@contextmanager
+def reading(rows: Any) -> Iterator[None]:
+    """Make a context in which consecutive rows are read, for the last time in a while.
+
+    Rows of a mapped file are asked for as a whole first, which is quicker than page by page.
+    Afterwards their pages are let go, where the mapping is read-only and the rows lie together: the
+    system may keep them in its cache, but they are not the process's memory any more.
     """
     mapping = mapping_of(rows)
-    if mapping is None:
-        return rows
-    if not (rows.flags.c_contiguous and rows.size):
-        return np.array(rows)
+    if mapping is None or not (rows.flags.c_contiguous and rows.size):
+        yield
+        return
     start = rows.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
     first = start - start % mmap.PAGESIZE
     length = start + rows.nbytes - first
     mapping.madvise(mmap.MADV_WILLNEED, first, length)
-    copy = np.array(rows)
+    yield
     # A private mapping that can be written would lose what was written to it.
     if memoryview(mapping).readonly:
         mapping.madvise(mmap.MADV_DONTNEED, first, length)
-    return copy

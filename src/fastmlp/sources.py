@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from . import checks
-from .mapped import in_memory
 
 
 class Blocks:
@@ -34,7 +33,7 @@ class Blocks:
     sample_weight
         (n,) numbers of at least 0 as for `fit`, read likewise, or None.
     rows
-        Of a block; None for what takes 32 MiB. Training takes whole batches: a block has the
+        Of a block; None for what takes 64 MiB. Training takes whole batches: a block has the
         largest multiple of batch_size up to this, or one batch, and the block that comes last in an
         epoch has what remains.
     prefetch
@@ -76,11 +75,6 @@ class Blocks:
     def __repr__(self) -> str:
         """Return what is read, by its shape."""
         return f"Blocks(X of shape {tuple(self.X.shape)}, rows={self.rows})"
-
-    def read(self, name: str, start: int, stop: int) -> Any:
-        """Return rows of X, y or sample_weight, in memory; None for what there is not."""
-        array = getattr(self, name)
-        return None if array is None else in_memory(array[start:stop])
 
 
 class Batches:
@@ -140,13 +134,10 @@ class Batches:
         found = make() if callable(make) else make
         if not isinstance(found, Iterable):
             raise TypeError(f"make_iterator returned {found!r}, which cannot be iterated")
-        iterator = iter(found)
-        if iterator is self._made:
-            raise ValueError(
-                "make_iterator returned the iterator of an earlier epoch: a new one is needed"
-            )
-        self._made = iterator
-        return iterator
+        if found is self._made:
+            raise ValueError("the iterator is that of an earlier epoch: a new one is needed")
+        self._made = found if isinstance(found, Iterator) else None
+        return iter(found)
 
     @property
     def only_once(self) -> bool:

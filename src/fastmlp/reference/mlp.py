@@ -22,7 +22,7 @@ from . import ops, steps
 Array = npt.NDArray[Any]
 
 PREDICTION_ROWS = 4096
-"""Samples that are predicted at a time, which bounds the memory of the layers' outputs."""
+"""Samples that are predicted, or looked at, at a time, which bounds the memory it takes."""
 
 
 def epoch_order(n_samples: int, seed: int, epoch: int, part: int = 0) -> npt.NDArray[np.int64]:
@@ -124,8 +124,9 @@ class MLP(base.MLP):
         return loss, self._hits(seen, samples.y)
 
     def _is_finite(self, array: Array) -> bool:
+        parts = (array[i : i + PREDICTION_ROWS] for i in range(0, len(array), PREDICTION_ROWS))
         with np.errstate(over="ignore"):
-            return bool(np.isfinite(array.astype(self.dtype, copy=False)).all())
+            return all(np.isfinite(part.astype(self.dtype, copy=False)).all() for part in parts)
 
     def _seen(self, X: Features) -> Array:
         """Return the last layer's output as the loss takes it, computed in blocks of samples."""
