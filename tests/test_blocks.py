@@ -432,6 +432,21 @@ def test_progress_counts_over_the_epoch(cls, source, monkeypatch):
     assert [p.loss for p in watch.progress][len(ends) - 1 :: len(ends)] == history.loss
 
 
+def test_learning_rates_go_by_the_steps_of_the_epoch(cls):
+    X, y = samples()
+    lr = fm.schedules.OneCycle(0.05)
+    expected = fitted(network(cls), X, y, shuffle=False, lr=lr)
+    assert fitted(network(cls), Blocks(X, y, rows=ROWS), shuffle=False, lr=lr) == expected
+    steps = -(-N // BATCH)
+    for source in (
+        Batches(list(batches_of(X, y))),
+        Batches(lambda: batches_of(X, y), per_epoch=steps),
+    ):
+        assert fitted(network(cls), source, lr=lr) == expected
+    with pytest.raises(ValueError, match=r"^lr is OneCycle.* give Batches per_epoch"):
+        fitted(network(cls), Batches(lambda: batches_of(X, y)), lr=lr)
+
+
 def test_the_engine_reports_within_a_block(monkeypatch):
     monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
     X, y = samples()

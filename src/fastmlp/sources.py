@@ -9,14 +9,19 @@ from . import checks
 class Blocks:
     """Samples to train, measure or predict on that are read by blocks of rows.
 
-    `net.fit(fm.data.Blocks(X, y), epochs=5)` needs memory for two blocks. An epoch reads blocks of
+    `net.fit(fm.data.Blocks(X, y), epochs=5)` takes memory for two blocks. An epoch reads blocks of
     consecutive rows, each while the block before is trained on, and visits every sample once. With
     `shuffle` the blocks come in a new order in every epoch, and within each of them the samples:
     rows that lie far apart in the file never meet in a batch. If neighbors in the file are alike,
     sorted by class for instance, shuffle the file once, or take larger blocks.
 
-    The order follows from the network's seed and `epochs_trained`, whatever `prefetch` and the
-    number of threads. Without `shuffle` all is, to the bit, as if X and y were given to `fit`.
+    The order follows from the network's seed, `epochs_trained` and the rows of a block, whatever
+    `prefetch` and the number of threads. Without `shuffle` all is, to the bit, as if X and y were
+    given to `fit`.
+
+    A mapped array given to `fit` itself is not copied either, and is the quicker way as long as the
+    file fits into the system's cache. Beyond that, shuffled samples are read from all over the
+    disk, each at the cost of a page.
 
     Values are checked when they are read. What is wrong then, and what reading raises, ends the
     fit, and the network is as it was before.
