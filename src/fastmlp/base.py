@@ -218,7 +218,8 @@ class MLP(ABC):
         epochs
             Times to go through all samples.
         batch_size
-            Samples to an update; the last batch of an epoch has what remains.
+            Samples to an update; the last batch of an epoch has what remains. Batches are as they
+            come.
         lr
             Learning rate, see the formulas of the optimizer; plain SGD makes each parameter p
             p - lr dL/dp. Adam and RMSprop want about 0.001. A number greater than 0, a schedule of
@@ -226,7 +227,8 @@ class MLP(ABC):
             counted from 0 over this fit. It is called for all steps of an epoch when that begins;
             rates must be finite and at least 0.
         shuffle
-            Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`.
+            Whether each epoch draws a new order, seeded by `seed` and `epochs_trained`. Blocks are
+            shuffled as they say, Batches never.
         validation_data
             (X, y) or (X, y, sample_weight), Blocks or Batches to evaluate after each epoch.
         verbose
