@@ -256,6 +256,7 @@ DIRECTION = [
         "losses",
         "memory",
         "optimizers",
+        "regularization",
         "schedules",
         "scores",
         "reference.loss_parts",

@@ -238,6 +238,10 @@ typedef struct {
     void *state[FM_STATES]; /* s0 and s1, laid out as the parameters and aligned alike; NULL for
                                those that the kind has not. Zero at the start; the padding stays so.
                              */
+    double l1, l2;          /* a penalty joins a batch's loss: l1 sum |w| + l2 / 2 sum w^2 over the
+                               weights, not the biases; the slope of |w| at 0 is 0 */
+    int penalty_per_sample; /* l1 and l2 are divided by the sum of the batch's weights; a batch that
+                               weighs nothing has no penalty */
 } fm_optimizer;
 
 /* Bytes of workspace for training on x with batches of up to batch_size on up to `threads` threads,
@@ -251,6 +255,8 @@ size_t fm_network_inference_workspace(const fm_network *network, size_t n_sample
 typedef struct {
     double loss;    /* sum over the samples of weight times loss */
     double weight;  /* sum of their weights */
+    double penalty; /* sum over the batches of weight times penalty, that of the weights before the
+                       batch's step; not in loss */
     size_t correct; /* samples predicted right; 0 unless the output is softmax or sigmoid */
     size_t samples; /* samples that are in the sums */
     size_t steps;   /* of training: batches that are */

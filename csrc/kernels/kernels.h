@@ -54,22 +54,37 @@ typedef void (*fm_dice_gradient_row)(size_t n, const void *z, const void *t, siz
                                      const void *constant, const void *by_target, double weight,
                                      void *dz);
 
+typedef enum { FM_NO_PENALTY, FM_L2_PENALTY, FM_L1_L2_PENALTY } fm_penalty;
+
+/* Sums over all weights are put together from cells of so many inputs, counted from a layer's
+ * first, and FM_ALIGNMENT bytes of columns, which no thread shares with another: so they do not
+ * depend on how weights are shared out. */
+enum { FM_CELL_INPUTS = 16 };
+
 /* What is the same for all weights in a step of an optimizer, see fm_optimizer:
  *   rate     lr, for Adam lr / (1 - beta1^t)
  *   keep1, keep2, take1, take2     beta1, beta2, 1 - beta1, 1 - beta2
  *   root     what sqrt(s1) is multiplied by before epsilon is added
- *   decay    1 - lr weight_decay */
+ *   decay    1 - lr weight_decay
+ *   l1, l2   of the penalty, whose gradient is added first */
 typedef struct {
     fm_update_kind kind;
     double rate, keep1, keep2, take1, take2, root, epsilon, decay;
+    fm_penalty penalty;
+    double l1, l2;
 } fm_update;
 
-/* Rows of n elements, whole vectors. */
+/* Rows of n elements, whole vectors. Weights are penalized, in whole cells: the penalty of the
+ * cell of rows 16i to 16i + 15 and of the j-th FM_ALIGNMENT bytes of columns goes to cells[j *
+ * cells_run + i] unless cells is NULL. Biases are not. */
 typedef struct {
     size_t rows, n;
     const void *gradient;
     void *weights, *state[FM_STATES];
     ptrdiff_t gradient_row, weights_row, state_row;
+    int penalized;
+    double *cells;
+    ptrdiff_t cells_run;
 } fm_update_block;
 
 typedef struct fm_kernels {
@@ -118,8 +133,8 @@ typedef struct fm_kernels {
                         double alpha, void *y);
     /* y = y + alpha * x */
     void (*axpy)(size_t n, double alpha, const void *x, void *y);
-    /* A step of an optimizer; NULL for plain SGD, which is a mode of the products. Numbers smaller
-     * than normal ones may count as zero. */
+    /* A step of an optimizer. Plain SGD is a mode of the products too. Numbers smaller than normal
+     * ones may count as zero. */
     void (*update[FM_UPDATES])(const fm_update *update, const fm_update_block *block);
     /* Whether all |x| <= limit; false for NaN. */
     int (*all_within)(size_t n, const void *x, double limit);

@@ -2,7 +2,7 @@
 #include "simd.h"
 
 typedef struct {
-    vec rate, keep1, take1, keep2, take2, root, epsilon, decay;
+    vec rate, keep1, take1, keep2, take2, root, epsilon, decay, l1, l2, half_l2;
 } constants;
 
 /* One vector of weights and of what the optimizer keeps for them; `kind` is a constant at each
@@ -11,6 +11,9 @@ ALWAYS_INLINE void step(const constants *c, const fm_update_kind kind, vec g, ve
                         vec *s1)
 {
     switch (kind) {
+    case FM_UPDATE_SGD:
+        *w = vec_fma(c->rate, g, *w);
+        break;
     case FM_UPDATE_MOMENTUM:
         *s0 = vec_fma(c->rate, g, c->keep1 * *s0);
         *w = *w + *s0;
@@ -39,38 +42,164 @@ ALWAYS_INLINE void step(const constants *c, const fm_update_kind kind, vec g, ve
     }
 }
 
-/* Rows are whole vectors, as in the buffers of a network. */
+/* Where the next vector of a block's arrays lies. */
+typedef struct {
+    const real *gradient;
+    real *weights, *state[FM_STATES];
+} cursor;
+
+ALWAYS_INLINE cursor cursor_at(const fm_update_block *b, size_t r, size_t column, const int states)
+{
+    const ptrdiff_t row = (ptrdiff_t)r, c = (ptrdiff_t)column;
+    cursor at = {.gradient = (const real *)b->gradient + row * b->gradient_row + c,
+                 .weights = (real *)b->weights + row * b->weights_row + c};
+    for (int i = 0; i < states; i++) {
+        at.state[i] = (real *)b->state[i] + row * b->state_row + c;
+    }
+    return at;
+}
+
+/* The gradient with that of the penalty; the weights' penalty is added to sum, for l2 alone without
+ * its factor. */
+ALWAYS_INLINE vec penalized(const constants *c, const fm_penalty penalty, vec g, vec w, vec *sum)
+{
+    const vec zero = vec_set1(0);
+    if (penalty == FM_L2_PENALTY) {
+        *sum = vec_fma(w, w, *sum);
+    } else {
+        const vec size = vec_abs(w);
+        *sum = vec_fma(size, vec_fma(c->half_l2, size, c->l1), *sum);
+        g = g + vec_if_less(w, zero, zero - c->l1, vec_if_less(zero, w, c->l1, zero));
+    }
+    return vec_fma(c->l2, w, g);
+}
+
+ALWAYS_INLINE void update_vector(const constants *c, const cursor *at, const fm_update_kind kind,
+                                 const int states, const fm_penalty penalty, vec *sum)
+{
+    vec g = vec_load(at->gradient), w = vec_load(at->weights), s0 = g, s1 = g;
+    if (states > 0) {
+        s0 = vec_load(at->state[0]);
+    }
+    if (states > 1) {
+        s1 = vec_load(at->state[1]);
+    }
+    if (penalty) {
+        g = penalized(c, penalty, g, w, sum);
+    }
+    step(c, kind, g, &w, &s0, &s1);
+    vec_store(at->weights, w);
+    if (states > 0) {
+        vec_store(at->state[0], s0);
+    }
+    if (states > 1) {
+        vec_store(at->state[1], s1);
+    }
+}
+
+ALWAYS_INLINE void move(cursor *at, size_t columns, const int states)
+{
+    at->gradient += columns;
+    at->weights += columns;
+    for (int i = 0; i < states; i++) {
+        at->state[i] += columns;
+    }
+}
+
+/* Vectors of a cell's row, and of the rows whose sums are kept in registers together. */
+enum { CELL = FM_ALIGNMENT / sizeof(real) / LANES, STRIP = 4 };
+
+/* A cell's rows from `top` on, and `vectors` of columns from `left` on. */
+ALWAYS_INLINE void update_cells(const constants *c, double factor, const fm_update_block *b,
+                                size_t top, size_t left, const int vectors,
+                                const fm_update_kind kind, const int states,
+                                const fm_penalty penalty)
+{
+    const size_t end = b->rows - top < FM_CELL_INPUTS ? b->rows : top + FM_CELL_INPUTS;
+    vec sum[STRIP];
+    UNROLL
+    for (int i = 0; i < vectors; i++) {
+        sum[i] = vec_set1(0);
+    }
+    for (size_t r = top; r < end; r++) {
+        cursor at = cursor_at(b, r, left, states);
+        UNROLL
+        for (int i = 0; i < vectors; i++) {
+            update_vector(c, &at, kind, states, penalty, &sum[i]);
+            move(&at, LANES, states);
+        }
+    }
+    double *cell = b->cells;
+    if (!cell) {
+        return;
+    }
+    cell += (ptrdiff_t)(left / LANES / CELL) * b->cells_run + (ptrdiff_t)(top / FM_CELL_INPUTS);
+    UNROLL
+    for (int i = 0; i < vectors; i += CELL, cell += b->cells_run) {
+        vec all = sum[i];
+        UNROLL
+        for (int j = 1; j < CELL; j++) {
+            all = all + sum[i + j];
+        }
+        *cell = factor * (double)vec_sum(all);
+    }
+}
+
+/* Rows are whole vectors, as in the buffers of a network; of weights whole cells' rows. */
+ALWAYS_INLINE void update_block(const fm_update *u, const fm_update_block *b,
+                                const fm_update_kind kind, const int states,
+                                const fm_penalty penalty)
+{
+    const constants c = {.rate = vec_set1((real)-u->rate),
+                         .keep1 = vec_set1((real)u->keep1),
+                         .take1 = vec_set1((real)u->take1),
+                         .keep2 = vec_set1((real)u->keep2),
+                         .take2 = vec_set1((real)u->take2),
+                         .root = vec_set1((real)u->root),
+                         .epsilon = vec_set1((real)u->epsilon),
+                         .decay = vec_set1((real)u->decay),
+                         .l1 = vec_set1((real)u->l1),
+                         .l2 = vec_set1((real)u->l2),
+                         .half_l2 = vec_set1((real)(u->l2 / 2))};
+    const double factor = penalty == FM_L2_PENALTY ? u->l2 / 2 : 1;
+    if (penalty) {
+        for (size_t r = 0; r < b->rows; r += FM_CELL_INPUTS) {
+            size_t i = 0;
+            for (; b->n - i >= STRIP * LANES; i += STRIP * LANES) {
+                update_cells(&c, factor, b, r, i, STRIP, kind, states, penalty);
+            }
+            for (; i < b->n; i += CELL * LANES) {
+                update_cells(&c, factor, b, r, i, CELL, kind, states, penalty);
+            }
+        }
+        return;
+    }
+    for (size_t r = 0; r < b->rows; r++) {
+        cursor at = cursor_at(b, r, 0, states);
+        for (size_t i = 0; i < b->n; i += LANES) {
+            update_vector(&c, &at, kind, states, penalty, NULL);
+            move(&at, LANES, states);
+        }
+    }
+}
+
 ALWAYS_INLINE void update(const fm_update *u, const fm_update_block *b, const fm_update_kind kind,
                           const int states)
 {
-    const constants c = {vec_set1((real)-u->rate),   vec_set1((real)u->keep1),
-                         vec_set1((real)u->take1),   vec_set1((real)u->keep2),
-                         vec_set1((real)u->take2),   vec_set1((real)u->root),
-                         vec_set1((real)u->epsilon), vec_set1((real)u->decay)};
-    for (size_t r = 0; r < b->rows; r++) {
-        const ptrdiff_t row = (ptrdiff_t)r;
-        const real *gradient = (const real *)b->gradient + row * b->gradient_row;
-        real *weights = (real *)b->weights + row * b->weights_row;
-        real *first = (real *)b->state[0] + row * b->state_row;
-        real *second = states > 1 ? (real *)b->state[1] + row * b->state_row : NULL;
-        for (size_t i = 0; i < b->n; i += LANES) {
-            vec w = vec_load(weights + i), s0 = vec_load(first + i), s1 = s0;
-            if (states > 1) {
-                s1 = vec_load(second + i);
-            }
-            step(&c, kind, vec_load(gradient + i), &w, &s0, &s1);
-            vec_store(weights + i, w);
-            vec_store(first + i, s0);
-            if (states > 1) {
-                vec_store(second + i, s1);
-            }
-        }
+    const fm_penalty penalty = b->penalized ? u->penalty : FM_NO_PENALTY;
+    if (penalty == FM_NO_PENALTY) {
+        update_block(u, b, kind, states, FM_NO_PENALTY);
+    } else if (penalty == FM_L2_PENALTY) {
+        update_block(u, b, kind, states, FM_L2_PENALTY);
+    } else {
+        update_block(u, b, kind, states, FM_L1_L2_PENALTY);
     }
 }
 
 #define UPDATE(name, kind, states)                                                                 \
     static void name(const fm_update *u, const fm_update_block *b) { update(u, b, kind, states); }
 
+UPDATE(sgd, FM_UPDATE_SGD, 0)
 UPDATE(momentum, FM_UPDATE_MOMENTUM, 1)
 UPDATE(nesterov, FM_UPDATE_NESTEROV, 1)
 UPDATE(adam, FM_UPDATE_ADAM, 2)
@@ -80,6 +209,7 @@ UPDATE(rmsprop_momentum, FM_UPDATE_RMSPROP_MOMENTUM, 2)
 
 void KERNEL(fill_optimizers)(fm_kernels *table)
 {
+    table->update[FM_UPDATE_SGD] = sgd;
     table->update[FM_UPDATE_MOMENTUM] = momentum;
     table->update[FM_UPDATE_NESTEROV] = nesterov;
     table->update[FM_UPDATE_ADAM] = adam;

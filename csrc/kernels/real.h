@@ -22,6 +22,8 @@ typedef int64_t real_int;
 #define KERNEL(name) FM_JOIN(name, FM_ISA, FM_REAL_BITS)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* Arrays of accumulators become registers only if their loops are gone early. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 void KERNEL(fill_gemm)(fm_kernels *table);
 void KERNEL(fill_activations)(fm_kernels *table);

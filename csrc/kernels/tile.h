@@ -20,9 +20,6 @@ typedef struct {
     const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
 } tile_args;
 
-/* The accumulators become registers only if their loops are gone early. */
-#define UNROLL _Pragma("GCC unroll 8")
-
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
  * takes. The hardware does not foresee rows that lie far apart. */
 enum { PREFETCH = 24 };

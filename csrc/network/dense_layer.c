@@ -234,7 +234,7 @@ static void use_block(const fm_kernels *kernels, const fm_target *target, fm_ran
 static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
                           size_t first, const fm_scratch *scratch, int skip)
 {
-    const size_t item = kernels->itemsize, inputs = fm_update_inputs(g->n, item);
+    const size_t item = kernels->itemsize, inputs = fm_update_inputs(target->update, g->n, item);
     fm_gemm block = *g;
     block.c = scratch->sums;
     block.c_row = (ptrdiff_t)g->n;
@@ -390,7 +390,7 @@ static void samples_used(const layer *l, const fm_kernels *kernels, fm_entries *
                          const void *dy, const fm_target *target, fm_range inputs, void *sums)
 {
     const size_t item = kernels->itemsize, n = target->columns.outputs;
-    const size_t together = n ? fm_update_inputs(n, item) : 1;
+    const size_t together = n ? fm_update_inputs(target->update, n, item) : 1;
     for (size_t i = inputs.begin; i < inputs.end && n; i += together) {
         const fm_range block = {i, fm_min(i + together, inputs.end)};
         for (size_t r = block.begin; r < block.end; r++) {

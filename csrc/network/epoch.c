@@ -9,7 +9,9 @@
 typedef struct {
     fm_step step;
     const fm_training *options;
-    const fm_optimizer *optimizer; /* NULL: the update is a part of the gradient's product */
+    /* Of the last step, while its penalty has not been added up: its weight, and the cells. */
+    double owed;
+    const double *cells;
     size_t n_samples;
     fm_totals totals;
     size_t threads;
@@ -28,7 +30,22 @@ static void account(epoch *e, fm_batch batch)
     e->totals.weight += batch.weight;
     e->totals.samples += batch.count;
     e->totals.steps++;
+    e->owed = batch.weight;
+    e->cells = e->step.cells[batch.number % 2];
     if (!isfinite(sum)) {
+        e->diverged = 1;
+    }
+}
+
+/* Add up the penalty of the last step. Thread 0 alone, after all have done that step. */
+static void settle(epoch *e)
+{
+    if (!e->cells || !(e->owed > 0)) {
+        return;
+    }
+    e->totals.penalty += e->owed * fm_sum_of_cells(e->step.network, e->cells);
+    e->owed = 0;
+    if (!isfinite(e->totals.penalty)) {
         e->diverged = 1;
     }
 }
@@ -85,6 +102,9 @@ static int train_replica(epoch *e, fm_batch batch, size_t part, size_t parts)
         e->pause = batch.number + 1;
     }
     fm_barrier_meet(&e->barrier, parts);
+    if (part == 0) {
+        settle(e);
+    }
     if (e->pause == batch.number + 1) {
         stop(e, part);
         fm_barrier_meet(&e->barrier, parts);
@@ -101,6 +121,9 @@ static int train_share(epoch *e, fm_batch batch, size_t part, size_t parts)
 {
     int refused = 0;
     fm_barrier_meet(&e->barrier, parts);
+    if (part == 0) {
+        settle(e);
+    }
     if (e->step.split.by_layers) {
         stop(e, part); /* a single layer, by columns, meets nowhere on its way */
         refused = fm_step_layers(&e->step, batch, part, parts, meet, e);
@@ -134,7 +157,8 @@ static void train(void *context, size_t part, size_t parts)
     fm_update update;
     fm_effect effect = {.mode = FM_GEMM_ADD_SCALED};
     fm_batch batch = {0};
-    if (e->optimizer) {
+    const fm_optimizer *optimizer = e->step.optimizer;
+    if (optimizer) {
         effect = (fm_effect){.mode = FM_GEMM_STORE, .update = &update};
     }
     if (part == 0) {
@@ -149,8 +173,9 @@ static void train(void *context, size_t part, size_t parts)
                                      : train_share(e, batch, part, parts)) {
             break;
         }
-        if (e->optimizer) {
-            update = fm_update_of(e->optimizer, rate_of(o, batch.number), batch.number);
+        if (optimizer) {
+            update = fm_update_of(optimizer, rate_of(o, batch.number), batch.number, batch.weight);
+            effect.cells = e->step.cells[batch.number % 2];
         } else {
             effect.alpha = -rate_of(o, batch.number);
         }
@@ -182,6 +207,7 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
                                      size_t batch_size, int threads)
 {
     fm_step step = {.kernels = fm_kernels_for(network->dtype),
+                    .optimizer = fm_used_optimizer(optimizer),
                     .loss = loss,
                     .n_buffers = 1 + fm_optimizer_states(optimizer)};
     size_t *order;
@@ -205,6 +231,7 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     }
     *step = (fm_step){.network = network,
                       .kernels = fm_kernels_for(network->dtype),
+                      .optimizer = fm_used_optimizer(optimizer),
                       .n_buffers = 1 + fm_optimizer_states(optimizer),
                       .x = x,
                       .y = y,
@@ -243,18 +270,12 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
                                  const fm_training *options, void *workspace, size_t workspace_size,
                                  fm_totals *totals)
 {
-    fm_optimizer *optimizer = options->optimizer;
+    const fm_optimizer *optimizer = options->optimizer;
     fm_status status = fm_check_optimizer(optimizer);
     if (status || !are_finite(options, x->rows)) {
         return status ? status : FM_ERROR_VALUE;
     }
-    if (optimizer && optimizer->kind == FM_UPDATE_SGD) {
-        optimizer = NULL;
-    }
-    epoch e = {.options = options,
-               .optimizer = optimizer,
-               .totals = options->before,
-               .polled = omp_get_wtime()};
+    epoch e = {.options = options, .totals = options->before, .polled = omp_get_wtime()};
     size_t *order;
     status = set_up(network, parameters, x, y, loss, optimizer, options->batch_size,
                     options->threads, TRAINING, workspace, workspace_size, &e.step, &order);
@@ -267,8 +288,9 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
         e.step.order = order;
     }
     fm_in_parallel((int)e.step.split.threads, train, &e);
+    settle(&e);
     *totals = e.totals;
-    if (options->optimizer) {
+    if (optimizer) {
         options->optimizer->steps += e.totals.steps - options->before.steps;
     }
     return e.diverged ? FM_ERROR_DIVERGED : (fm_status)e.status;

@@ -144,7 +144,7 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_effect *eff
         biases = (fm_range){0, columns.end - columns.begin};
     }
     const void *deltas = fm_step_rest(step, part)->deltas[0];
-    fm_target target = fm_target_of(step, effect);
+    fm_target target = fm_target_of(step, effect, part, l, columns.begin);
     target.columns = effect->gradient ? fm_columns_of(net, l, effect->gradient, columns)
                                       : own_columns(step, part, 0, columns);
     for (size_t s = 0; s < target.states; s++) {

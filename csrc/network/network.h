@@ -51,6 +51,8 @@ typedef struct {
     size_t states;
     fm_columns columns;          /* of the gradient or of the parameters */
     fm_columns state[FM_STATES]; /* of the optimizer's state */
+    double *cells;               /* of the penalty, from the first column and input on, or NULL */
+    ptrdiff_t cells_run;
 } fm_target;
 
 /* What a kind of layer can do. Buffers hold a batch, one sample a row, rows `in_stride` or
@@ -94,6 +96,7 @@ struct layer {
     size_t in_stride, out_stride; /* padded to FM_ALIGNMENT bytes */
     size_t weight, bias;          /* offsets in the parameter buffer */
     size_t transposed_size;       /* elements of the transposed copy */
+    size_t cell, cells_run;       /* the first of its cells, and how many a run of columns has */
     fm_activation activation;
     int keeps_slopes; /* in training, beside the outputs, which do not tell them */
 };
@@ -109,7 +112,8 @@ struct fm_network {
     fm_dtype dtype;
     int fused; /* losses take the last layer's pre-activation */
     size_t itemsize, n_parameters, n_layers;
-    size_t widest; /* the longest padded row of any activation */
+    size_t widest;  /* the longest padded row of any activation */
+    size_t n_cells; /* see kernels.h; a multiple of FM_CELL_CHAINS */
     layer layers[];
 };
 
@@ -132,14 +136,21 @@ static inline const layer *fm_last_layer(const fm_network *network)
 fm_status fm_check_arguments(const fm_network *network, const void *parameters, const fm_samples *x,
                              const fm_targets *y, const fm_loss *loss);
 
-/* Buffers that an optimizer keeps; NULL is plain SGD. */
+/* Cells are added up in so many chains side by side, as one waits for every addition. */
+enum { FM_CELL_CHAINS = 8 };
+double fm_sum_of_cells(const fm_network *network, const double *cells);
+
+/* The optimizer, or NULL where its step is a mode of the products: plain SGD. */
+const fm_optimizer *fm_used_optimizer(const fm_optimizer *optimizer);
+/* Buffers that it keeps. */
 size_t fm_optimizer_states(const fm_optimizer *optimizer);
+int fm_has_penalty(const fm_optimizer *optimizer);
 fm_status fm_check_optimizer(const fm_optimizer *optimizer);
-/* The number-th step of an epoch, counted from 0. */
-fm_update fm_update_of(const fm_optimizer *optimizer, double lr, size_t number);
-/* How many inputs' gradients, of so many outputs, to store before they are used; at most
- * FM_GRADIENT_INPUTS. */
-size_t fm_update_inputs(size_t outputs, size_t itemsize);
+/* The number-th step of an epoch, counted from 0, for a batch of that weight. */
+fm_update fm_update_of(const fm_optimizer *optimizer, double lr, size_t number, double weight);
+/* How many inputs' gradients, of so many outputs, to store before they are used: whole cells, at
+ * most FM_GRADIENT_INPUTS. */
+size_t fm_update_inputs(const fm_update *update, size_t outputs, size_t itemsize);
 /* Use a gradient, whose rows are gradient_row apart, for the target's parameters. */
 void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
                        fm_range columns, const void *gradient, ptrdiff_t gradient_row);

@@ -13,6 +13,16 @@ static const size_t states_of[FM_UPDATES] = {
     [FM_UPDATE_RMSPROP_MOMENTUM] = 2,
 };
 
+int fm_has_penalty(const fm_optimizer *optimizer)
+{
+    return optimizer && (optimizer->l1 != 0 || optimizer->l2 != 0);
+}
+
+const fm_optimizer *fm_used_optimizer(const fm_optimizer *o)
+{
+    return o && (o->kind != FM_UPDATE_SGD || fm_has_penalty(o)) ? o : NULL;
+}
+
 size_t fm_optimizer_states(const fm_optimizer *optimizer)
 {
     return optimizer ? states_of[optimizer->kind] : 0;
@@ -24,7 +34,8 @@ fm_status fm_check_optimizer(const fm_optimizer *o)
         return FM_OK;
     }
     if (o->kind < 0 || o->kind >= FM_UPDATES || !(o->beta1 >= 0 && o->beta1 < 1) ||
-        !(o->beta2 >= 0 && o->beta2 < 1) || !isfinite(o->epsilon) || !isfinite(o->weight_decay)) {
+        !(o->beta2 >= 0 && o->beta2 < 1) || !isfinite(o->epsilon) || !isfinite(o->weight_decay) ||
+        !(o->l1 >= 0 && isfinite(o->l1)) || !(o->l2 >= 0 && isfinite(o->l2))) {
         return FM_ERROR_VALUE;
     }
     for (size_t i = 0; i < fm_optimizer_states(o); i++) {
@@ -35,8 +46,9 @@ fm_status fm_check_optimizer(const fm_optimizer *o)
     return FM_OK;
 }
 
-fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number)
+fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number, double weight)
 {
+    const double share = !o->penalty_per_sample ? 1 : weight > 0 ? 1 / weight : 0;
     fm_update u = {.kind = o->kind,
                    .rate = lr,
                    .keep1 = o->beta1,
@@ -44,7 +56,12 @@ fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number)
                    .take1 = 1 - o->beta1,
                    .take2 = 1 - o->beta2,
                    .epsilon = o->epsilon,
-                   .decay = 1 - lr * o->weight_decay};
+                   .decay = 1 - lr * o->weight_decay,
+                   .penalty = o->l1 > 0   ? FM_L1_L2_PENALTY
+                              : o->l2 > 0 ? FM_L2_PENALTY
+                                          : FM_NO_PENALTY,
+                   .l1 = o->l1 * share,
+                   .l2 = o->l2 * share};
     if (o->kind == FM_UPDATE_ADAM || o->kind == FM_UPDATE_ADAMW) {
         const double t = (double)(o->steps + number + 1);
         const double unbiased = sqrt(1 - pow(o->beta2, t));
@@ -55,21 +72,46 @@ fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number)
     return u;
 }
 
+double fm_sum_of_cells(const fm_network *network, const double *cells)
+{
+    double chain[FM_CELL_CHAINS] = {0}, sum = 0;
+    for (size_t i = 0; i < network->n_cells; i += FM_CELL_CHAINS) {
+        for (size_t c = 0; c < FM_CELL_CHAINS; c++) {
+            chain[c] += cells[i + c];
+        }
+    }
+    for (size_t c = 0; c < FM_CELL_CHAINS; c++) {
+        sum += chain[c];
+    }
+    return sum;
+}
+
 /* Bytes of a gradient that is used while it is in the first-level cache. */
 enum { BLOCK_BYTES = 16 * 1024 };
 
-size_t fm_update_inputs(size_t outputs, size_t item)
+size_t fm_update_inputs(const fm_update *u, size_t outputs, size_t item)
 {
-    const size_t fit = BLOCK_BYTES / (outputs * item) / 8 * 8;
-    return fm_max(8, fm_min(fit, FM_GRADIENT_INPUTS));
+    const size_t unit = u->penalty ? FM_CELL_INPUTS : 8;
+    const size_t fit = BLOCK_BYTES / (outputs * item) / unit * unit;
+    return fm_max(unit, fm_min(fit, FM_GRADIENT_INPUTS));
 }
 
 static void update(const fm_kernels *kernels, const fm_target *t, size_t rows, size_t n,
                    const void *gradient, ptrdiff_t gradient_row, ptrdiff_t input, ptrdiff_t column,
                    int bias)
 {
-    fm_update_block block = {rows, n, gradient, NULL, {NULL}, gradient_row, t->columns.row, 0};
     const size_t item = kernels->itemsize;
+    fm_update_block block = {.rows = rows,
+                             .n = n,
+                             .gradient = gradient,
+                             .gradient_row = gradient_row,
+                             .weights_row = t->columns.row,
+                             .penalized = !bias,
+                             .cells_run = t->cells_run};
+    if (t->cells && !bias) {
+        block.cells = t->cells + input / FM_CELL_INPUTS +
+                      column / (FM_ALIGNMENT / (ptrdiff_t)item) * t->cells_run;
+    }
     const fm_columns *c = &t->columns;
     block.weights = fm_at(bias ? c->bias : c->weight, input * c->row + column, item);
     for (size_t i = 0; i < t->states; i++) {

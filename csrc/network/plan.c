@@ -53,6 +53,9 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
         l->weight = net->n_parameters;
         l->bias = l->weight + l->inputs * l->out_stride;
         l->transposed_size = l->outputs * l->in_stride;
+        l->cell = net->n_cells;
+        l->cells_run = (l->inputs + FM_CELL_INPUTS - 1) / FM_CELL_INPUTS;
+        net->n_cells += l->cells_run * (l->out_stride / unit);
         net->n_parameters = l->bias + l->out_stride;
         if (net->n_parameters > SIZE_MAX / 64) {
             free(net);
@@ -60,6 +63,7 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
         }
         net->widest = l->out_stride > net->widest ? l->out_stride : net->widest;
     }
+    net->n_cells = fm_round_up(net->n_cells, FM_CELL_CHAINS);
     *network = net;
     return FM_OK;
 }

@@ -195,14 +195,14 @@ int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t part
     return stop;
 }
 
-/* Inputs of a layer past the first whose weights this thread keeps up to date. Shares are cut at
- * whole cache lines of the transposed copy, so that threads never write the same one. */
+/* Inputs of a layer past the first whose weights this thread keeps up to date. Shares are whole
+ * cells, and so whole cache lines of the transposed copy, that threads never write the same one. */
 static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part, size_t parts)
 {
     if (step->split.replicated) {
         return (fm_range){0, l->inputs};
     }
-    return fm_share(l->inputs, FM_ALIGNMENT / step->network->itemsize, part, parts);
+    return fm_share(l->inputs, FM_CELL_INPUTS, part, parts);
 }
 
 void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
@@ -220,7 +220,7 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
             fm_first_gradient(step, batch, effect, part, parts, inputs, biases);
             continue;
         }
-        fm_target target = fm_target_of(step, effect);
+        fm_target target = fm_target_of(step, effect, part, l, 0);
         const void *to = effect->gradient ? effect->gradient : rest->buffers.of[0];
         target.columns = fm_columns_of(net, l, to, all);
         for (size_t s = 0; s < target.states; s++) {

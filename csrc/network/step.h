@@ -24,6 +24,7 @@ typedef struct {
     double alpha;
     const fm_update *update;
     void *gradient; /* NULL for the parameters */
+    double *cells;  /* for the penalty of a step, or NULL */
 } fm_effect;
 
 /* What the layers past the first, and the loss, work on. */
@@ -40,6 +41,7 @@ typedef struct {
 typedef struct {
     const fm_network *network;
     const fm_kernels *kernels;
+    const fm_optimizer *optimizer; /* NULL: the update is a part of the gradient's product */
     fm_buffers buffers;
     size_t n_buffers;
     const fm_samples *x;
@@ -56,6 +58,8 @@ typedef struct {
     fm_buffers *panels;    /* per thread, by columns: its columns of the first layer's weights */
     fm_rest *rests;        /* one, or if replicated one for each thread */
     fm_dice dice;          /* its buffers, for such a loss */
+    double *cells[2]; /* of the penalties of even and odd steps, NULL without: while thread 0 adds
+                         up one, another may be in the next */
 } fm_step;
 
 /* Lay out the buffers of steps of up to batch_size of the samples, split as step->split says, and

@@ -64,7 +64,7 @@ static void take_scratch(cursor *c, const fm_network *network, const fm_samples 
         s.marks = take(c, words * s.marks_stride, sizeof(uint32_t));
         s.list = take(c, 32 * words + 16, sizeof(uint32_t));
     }
-    if (batch > FM_GRADIENT_SAMPLES || step->n_buffers > 1) {
+    if (batch > FM_GRADIENT_SAMPLES || step->optimizer) {
         s.sums = take(c, FM_GRADIENT_INPUTS * network->widest, network->itemsize);
     }
     if (step->split.by_layers) {
@@ -155,6 +155,13 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
         step->dice.all = take(&c, outputs, sizeof(double));
         step->dice.constant = take(&c, outputs, item);
         step->dice.by_target = take(&c, outputs, item);
+    }
+    for (size_t i = 0; i < 2 && fm_has_penalty(step->optimizer); i++) {
+        step->cells[i] = take(&c, network->n_cells, sizeof(double));
+        if (base) {
+            /* What rounds their number up stays so. */
+            memset(step->cells[i], 0, network->n_cells * sizeof(double));
+        }
     }
     return c.used;
 }

@@ -39,12 +39,20 @@ static inline void *fm_step_output(const fm_step *step, const fm_rest *rest, fm_
     return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
 }
 
-static inline fm_target fm_target_of(const fm_step *step, const fm_effect *effect)
+/* Of thread `part`, without the buffers, for columns from `first` on of a layer. */
+static inline fm_target fm_target_of(const fm_step *step, const fm_effect *effect, size_t part,
+                                     const layer *l, size_t first)
 {
-    return (fm_target){.mode = effect->mode,
-                       .alpha = effect->alpha,
-                       .update = effect->update,
-                       .states = effect->update ? step->n_buffers - 1 : 0};
+    const size_t run = first / (FM_ALIGNMENT / step->network->itemsize);
+    /* Of what all threads do, the first tells. */
+    const int tells = !step->split.replicated || part == 0 || l == step->network->layers;
+    return (fm_target){
+        .mode = effect->mode,
+        .alpha = effect->alpha,
+        .update = effect->update,
+        .states = effect->update ? step->n_buffers - 1 : 0,
+        .cells = effect->cells && tells ? effect->cells + l->cell + run * l->cells_run : NULL,
+        .cells_run = (ptrdiff_t)l->cells_run};
 }
 
 /* What is left to do to outputs of a layer after its forward. */

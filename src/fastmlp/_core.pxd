@@ -121,6 +121,9 @@ cdef extern from "fastmlp.h" nogil:
         int epsilon_hat
         uint64_t steps
         void *state[2]
+        double l1
+        double l2
+        int penalty_per_sample
     size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                          const fm_loss *loss, const fm_optimizer *optimizer,
                                          size_t batch_size, int threads)
@@ -129,6 +132,7 @@ cdef extern from "fastmlp.h" nogil:
     ctypedef struct fm_totals:
         double loss
         double weight
+        double penalty
         size_t correct
         size_t samples
         size_t steps

@@ -14,7 +14,10 @@ LossFunction = Callable[[Array, Array, Array], float]
 Loss = tuple[int, float, Array | None, float] | tuple[int, LossFunction, None, float]
 
 # code: index into OPTIMIZERS, beta1, beta2, epsilon, weight_decay, epsilon_hat
-Optimizer = tuple[int, float, float, float, float, bool]
+Rule = tuple[int, float, float, float, float, bool]
+# l1, l2, penalty_per_sample
+Regularization = tuple[float, float, bool]
+Optimizer = tuple[Rule, Regularization]
 
 # sums of losses and of weights, hits, samples, steps
 Totals = tuple[float, float, int, int, int]

@@ -345,7 +345,9 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
         PyErr_CheckSignals()
         if reporter.function is not None and totals.samples:
             reporter.state.steps = reporter.steps + totals.steps
-            reporter.function(totals.loss, totals.weight, totals.correct, totals.samples)
+            reporter.function(
+                totals.loss + totals.penalty, totals.weight, totals.correct, totals.samples
+            )
     except BaseException as error:
         reporter.raised = error
         return 1
@@ -412,11 +414,14 @@ cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller cal
     return as_struct
 
 
-# (code, beta1, beta2, epsilon, weight_decay, epsilon_hat); the state is added by who has it.
+# (code, beta1, beta2, epsilon, weight_decay, epsilon_hat), (l1, l2, penalty_per_sample); the state
+# is added by who has it.
 cdef fm_optimizer as_optimizer(object optimizer) except *:
     cdef fm_optimizer as_struct
     cdef size_t i
-    code, beta1, beta2, epsilon, weight_decay, epsilon_hat = optimizer
+    rule, regularization = optimizer
+    code, beta1, beta2, epsilon, weight_decay, epsilon_hat = rule
+    as_struct.l1, as_struct.l2, as_struct.penalty_per_sample = regularization
     as_struct.kind = <fm_update_kind><int>code
     as_struct.beta1, as_struct.beta2 = beta1, beta2
     as_struct.epsilon, as_struct.weight_decay = epsilon, weight_decay
@@ -512,8 +517,8 @@ cdef class Network:
         """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
         was finite.
 
-        Totals, such as those `before`, are the sums of losses and of weights, hits, samples and
-        steps. The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises
+        Totals, such as those `before`, are the sums of losses with their penalties and of weights,
+        hits, samples and steps. The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises
         is raised.
         """
         cdef fm_optimizer mo = as_optimizer(optimizer)
@@ -547,6 +552,7 @@ cdef class Network:
         options.epoch = epoch
         options.part = part
         options.before.loss, options.before.weight = before[0], before[1]
+        options.before.penalty = 0  # a part of the loss here
         options.before.correct, options.before.samples = before[2], before[3]
         options.before.steps = before[4]
         reporter.state, reporter.steps = state, state.steps - options.before.steps
@@ -564,7 +570,8 @@ cdef class Network:
             raise caller.raised
         if status != FM_ERROR_DIVERGED:
             check(status)
-        sums = (totals.loss, totals.weight, totals.correct, totals.samples, totals.steps)
+        loss_sum = totals.loss + totals.penalty
+        sums = (loss_sum, totals.weight, totals.correct, totals.samples, totals.steps)
         return sums, status == FM_OK
 
     def gradient(self, parameters, x, y, weights, loss, int threads, gradient, workspace):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, losses, optimizers, schedules
+from . import checks, losses, optimizers, regularization, schedules
 from .callbacks import Callback
 from .checks import Features
 from .errors import NotFiniteError
@@ -198,6 +198,9 @@ class MLP(ABC):
         callbacks: Iterable[Callback] = (),
         sample_weight: npt.ArrayLike | None = None,
         optimizer: str | optimizers.Optimizer = "sgd",
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -242,6 +245,11 @@ class MLP(ABC):
             A name of `fastmlp.optimizers.NAMES` ("sgd", "adam", "adamw", "rmsprop") or an object of
             `fastmlp.optimizers`. What it remembers of the parameters stays with the network: a fit
             with an equal optimizer goes on from there, one with another starts anew.
+        l1, l2
+            At least 0. The loss of a batch is its mean plus l1 sum |w| + l2 / 2 sum w^2 over all
+            weights, biases left out; in `history` too, but not in what is measured on validation
+            data. The gradient gains l1 sign(w) + l2 w, with sign(0) = 0. l2 is what `torch.optim`
+            calls weight decay, except in AdamW.
 
         Returns
         -------
@@ -279,9 +287,11 @@ class MLP(ABC):
         hooks = checks.check_callbacks(callbacks)
         kind = optimizers.get(optimizer)
         kind.check(self.dtype)
+        l1 = regularization.check_penalty(l1, "l1")
+        l2 = regularization.check_penalty(l2, "l2")
         steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
-        training = Training(batch_size, rates, shuffle)
+        training = Training(batch_size, rates, shuffle, l1=l1, l2=l2)
         return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 Report = Callable[[float, float, int, int], Progress]
-"""Takes the weighted sum of the losses, the sum of the weights, the hits and the number of the
-samples an epoch has trained on."""
+"""Takes the weighted sum of the losses and penalties, the sum of the weights, the hits and the
+number of the samples an epoch has trained on."""
 
 
 class Totals(NamedTuple):
     """Sums over those steps of an epoch that have been taken."""
 
     loss: float = 0.0
-    """Of the weighted losses."""
+    """Of the weighted losses and penalties."""
     weight: float = 0.0
     """Of the samples' weights."""
     hits: int = 0
@@ -50,6 +50,11 @@ class Training:
         As given.
     lr
         The learning rates of the fit.
+    l1, l2
+        Factors of the penalty.
+    penalty_per_sample
+        Whether they are divided by the sum of the batch's weights; a batch that weighs nothing then
+        has no penalty.
     first_step
         Steps of the fit before the epoch.
     rates
@@ -63,6 +68,9 @@ class Training:
     batch_size: int
     lr: Rates
     shuffle: bool
+    l1: float = 0.0
+    l2: float = 0.0
+    penalty_per_sample: bool = False
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0

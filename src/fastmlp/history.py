@@ -8,10 +8,10 @@ class History:
     """One value per finished epoch in every list.
 
     ``loss`` and ``accuracy`` are means over the epoch's training samples, each taken in its batch
-    before that batch's update; the loss's is weighted where samples have weights. ``val_loss`` and
-    ``val_accuracy`` are measured after the epoch and stay empty without validation data; both
-    accuracies stay empty for regression networks. ``seconds`` is the wall time of the epoch's
-    training, validation excluded.
+    before that batch's update; the loss's is weighted where samples have weights, and contains the
+    penalty of ``l1`` and ``l2``. ``val_loss`` and ``val_accuracy`` are measured after the epoch,
+    without a penalty, and stay empty without validation data; both accuracies stay empty for
+    regression networks. ``seconds`` is the wall time of the epoch's training, validation excluded.
     """
 
     loss: list[float] = field(default_factory=list)

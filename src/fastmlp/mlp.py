@@ -84,7 +84,10 @@ class MLP(base.MLP):
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
         rule = state.optimizer.rule()
-        optimizer = (_core.OPTIMIZERS.index(rule.name), *rule[1:])
+        optimizer = (
+            (_core.OPTIMIZERS.index(rule.name), *rule[1:]),
+            (training.l1, training.l2, training.penalty_per_sample),
+        )
         size = self._plan.training_workspace(samples.X, loss, optimizer, batch_size, threads)
         # The system would clear the pages of a new workspace in every epoch. It is nobody else's
         # while it is used: another fit of this network, in another thread, would write into it.

@@ -89,13 +89,17 @@ class MLP(base.MLP):
                 rows = slice(start, stop) if order is None else order[start:stop]
                 outputs, known = self._forward(self._gather(samples.X, rows))
                 loss, dy = self._loss(outputs[-1], samples, rows)
+                given = samples.weights
+                weight = float(stop - start if given is None else given[rows].sum())
+                l1, l2 = self._penalty_factors(training, weight)
+                loss += steps.penalty(self._weights, l1, l2)
                 if not math.isfinite(loss):
                     raise NotFiniteError(f"the loss is {loss}")
-                weight = stop - start if samples.weights is None else samples.weights[rows].sum()
-                total_loss += loss * float(weight)
-                total_weight += float(weight)
+                total_loss += loss * weight
+                total_weight += weight
                 total_correct += self._hits(outputs[-1], samples.y[rows])
                 weight_gradients, bias_gradients = self._backward(outputs, known, dy)
+                steps.add_penalty_gradient(self._weights, weight_gradients, l1, l2)
                 rate = training.rates[n_steps - training.before.steps]
                 state.steps += 1
                 n_steps += 1
@@ -104,6 +108,13 @@ class MLP(base.MLP):
                     kept = [arrays[i] for arrays in state.buffers]
                     steps.take(state.optimizer, p, g, kept, rate, state.steps)
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
+
+    @staticmethod
+    def _penalty_factors(training: Training, weight: float) -> tuple[float, float]:
+        """Return l1 and l2 for a batch of that weight."""
+        if not training.penalty_per_sample:
+            return training.l1, training.l2
+        return (training.l1 / weight, training.l2 / weight) if weight else (0.0, 0.0)
 
     def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         outputs, known = self._forward(self._gather(samples.X, slice(None)))

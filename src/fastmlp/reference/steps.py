@@ -1,4 +1,4 @@
-"""Steps of the optimizers, in NumPy."""
+"""Steps of the optimizers, and what else moves the weights, in NumPy."""
 
 import math
 from typing import Any
@@ -32,6 +32,24 @@ def take(
         _adam(optimizer, w, g, states, lr, number)
     elif isinstance(optimizer, RMSprop):
         _rmsprop(optimizer, w, g, states, lr)
+
+
+def penalty(weights: list[Array], l1: float, l2: float) -> float:
+    """Return l1 sum |w| + l2 / 2 sum w^2 over all weights."""
+    total = 0.0
+    for w in weights:
+        wide = w.astype(np.float64)
+        total += l1 * float(np.abs(wide).sum()) + l2 / 2 * float((wide * wide).sum())
+    return total
+
+
+def add_penalty_gradient(
+    weights: list[Array], gradients: list[Array], l1: float, l2: float
+) -> None:
+    """Add the penalty's gradient, l1 sign(w) + l2 w, to that of each layer's weights in place."""
+    if l1 or l2:
+        for w, g in zip(weights, gradients, strict=True):
+            g += l1 * np.sign(w) + l2 * w
 
 
 def _sgd(optimizer: SGD, w: Array, g: Array, states: list[Array], lr: float) -> None:

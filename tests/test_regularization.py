@@ -1,0 +1,304 @@
+"""Penalties, limits and averages of the weights: against the reference, and PyTorch where it has
+them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_bits import NETWORKS, assert_threads_agree, bits, problem
+from test_optimizers import (
+    BATCH,
+    ENGINES,
+    LR,
+    OPTIMIZERS,
+    N,
+    data,
+    everything,
+    gentle,
+    network,
+    parameters,
+    tolerance,
+)
+
+import fastmlp as fm
+from fastmlp import fitting
+from fastmlp.optimizers import SGD, Adam, AdamW
+
+every = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+
+OPTIONS = [
+    {"l2": 0.1},
+    {"l1": 0.01},
+    {"l1": 0.02, "l2": 0.3},
+]
+with_options = pytest.mark.parametrize("options", OPTIONS, ids=str)
+
+
+def penalty(net, l1=0.0, l2=0.0):
+    """Return the penalty of a network's weights, in float64."""
+    wide = [w.astype(np.float64) for w in net.weights]
+    return sum(l1 * np.abs(w).sum() + l2 / 2 * (w**2).sum() for w in wide)
+
+
+# Agreement ----------------------------------------------------------------------------------------
+
+
+@with_options
+@every
+def test_training_agrees_with_the_reference(optimizer, options, dtype, isa, threads):
+    optimizer = gentle(optimizer)
+    mine, other = network(fm.MLP, dtype), network(fm.reference.MLP, "float64")
+    for p, q in zip(parameters(other), parameters(mine), strict=True):
+        p[...] = q
+    X, y = data(dtype)
+    weights = np.random.default_rng(6).integers(3, size=N) / 2
+    for net in (mine, other):
+        net.fit(X, y, 3, BATCH, LR, optimizer=optimizer, sample_weight=weights, **options)
+    bound = tolerance(optimizer, dtype)
+    for a, b in zip(parameters(mine), parameters(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+    # A loss is a sum of terms of about unit size, as is the penalty, of weights that are as far off
+    # as those above, of which there are 416.
+    np.testing.assert_allclose(mine.history.loss, other.history.loss, rtol=0, atol=416 * bound)
+
+
+# l1 and l2 ----------------------------------------------------------------------------------------
+
+PENALTIES = [{"l2": 0.1}, {"l1": 0.01}, {"l1": 0.02, "l2": 0.3}]
+penalties = pytest.mark.parametrize("factors", PENALTIES, ids=str)
+
+SIZES = [1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257]
+
+
+@ENGINES
+@penalties
+@pytest.mark.parametrize("width", SIZES)
+def test_the_loss_has_the_penalty_of_the_weights_before_the_step(width, factors, cls, dtype, isa):
+    X = np.random.default_rng(1).normal(size=(10, width)).astype(dtype)
+    y = np.arange(10) % 3
+    net = cls([width, 2 * width + 1, 3], dtype=dtype, seed=2)
+    expected = net.evaluate(X, y)["loss"] + penalty(net, **factors)
+    history = net.fit(X, y, epochs=1, batch_size=10, **factors)
+    # Chains of 16 and of at most 16 lanes, then in double.
+    assert history.loss[0] == pytest.approx(expected, rel=32 * float(np.finfo(dtype).eps))
+
+
+@ENGINES
+@penalties
+def test_the_step_is_along_the_gradient_of_loss_and_penalty(factors, cls):
+    """Central differences; of |w| they are exact away from 0, of w^2 everywhere."""
+    X, y = data()
+    net = network(cls)
+    net.weights[1][3, :4] = 0.0
+    start = [p.copy() for p in parameters(net)]
+
+    def total():
+        return net.evaluate(X, y)["loss"] + penalty(net, **factors)
+
+    net.fit(X, y, epochs=1, batch_size=N, lr=1.0, **factors)
+    slopes = [old - new for old, new in zip(start, parameters(net), strict=True)]
+    for p, old in zip(parameters(net), start, strict=True):
+        p[...] = old
+    h = np.finfo(float).eps ** (1 / 3)
+    for p, slope in zip(parameters(net), slopes, strict=True):
+        for index in [*list(np.ndindex(p.shape))[::17], np.unravel_index(p.size // 2, p.shape)]:
+            old = p[index]
+            p[index] = old + h
+            above = total()
+            p[index] = old - h
+            below = total()
+            p[index] = old
+            # The loss is of order 1 with third derivatives of that order too: h^2 of truncation.
+            assert slope[index] == pytest.approx((above - below) / (2 * h), abs=100 * h * h)
+
+
+@ENGINES
+@penalties
+def test_the_penalty_moves_weights_alone_and_no_zeros_by_l1(factors, cls, dtype, threads):
+    """Targets that are met leave the loss without a gradient, but for rounding."""
+    X = data(dtype)[0]
+    net = cls([11, 17, 3], ["tanh", "identity"], dtype=dtype)
+    net.weights[0][2] = net.weights[1][:, 1] = 0
+    for b in net.biases:
+        b[...] = 0.5
+    before = [w.copy() for w in net.weights]
+    net.fit(X, net.predict(X), epochs=1, batch_size=N, lr=0.5, **factors)
+    bound = 4 * np.finfo(dtype).eps
+    assert all((np.abs(b - 0.5) <= bound).all() for b in net.biases)
+    l1, l2 = factors.get("l1", 0), factors.get("l2", 0)
+    for new, w in zip(net.weights, before, strict=True):
+        expected = w - 0.5 * (l1 * np.sign(w) + l2 * w)
+        np.testing.assert_allclose(new, expected, rtol=0, atol=bound)
+
+
+@ENGINES
+@penalties
+def test_the_penalty_per_sample(factors, cls, dtype, monkeypatch):
+    """Divided by the weight of each batch, as scikit-learn's alpha is."""
+    X, y = data(dtype)
+    weights = np.random.default_rng(6).integers(1, 4, size=N) / 2.0
+    weights[:BATCH] = 0  # a batch that weighs nothing
+    nets = [network(cls, dtype) for _ in range(2)]
+    options = {"batch_size": BATCH, "lr": LR, "shuffle": False, "sample_weight": weights}
+    made = fitting.Fit.__init__
+
+    def per_sample(self, net, samples, validation, training, *rest):
+        made(
+            self,
+            net,
+            samples,
+            validation,
+            dataclasses.replace(training, penalty_per_sample=True),
+            *rest,
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting.Fit, "__init__", per_sample)
+        history = nets[0].fit(X, y, epochs=1, **factors, **options)
+    total = 0.0
+    for first in range(0, N, BATCH):
+        batch = slice(first, first + BATCH)
+        weight = weights[batch].sum()
+        if weight:
+            own = {name: value / weight for name, value in factors.items()}
+            options["sample_weight"] = weights[batch]
+            part = nets[1].fit(X[batch], y[batch], epochs=1, **own, **options)
+            total += part.loss[0] * weight
+    bound = tolerance(SGD(), dtype)
+    assert history.loss[0] == pytest.approx(
+        total / weights.sum(), rel=64 * float(np.finfo(dtype).eps)
+    )
+    for a, b in zip(*map(parameters, nets), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+@ENGINES
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_l2_is_the_weight_decay_of_pytorch(momentum, cls, dtype):
+    torch = pytest.importorskip("torch")
+    X, y = data(dtype)
+    net, other = network(cls, dtype), network(fm.reference.MLP, dtype)
+    tensors = [torch.from_numpy(p.copy()) for p in parameters(other)]
+    layers = len(other.weights)
+    theirs = torch.optim.SGD(
+        [{"params": tensors[:layers], "weight_decay": 0.1}, {"params": tensors[layers:]}],
+        lr=LR,
+        momentum=momentum,
+    )
+    for _ in range(30):
+        _, dw, db = other.loss_and_gradients(X, y)
+        for tensor, gradient in zip(tensors, [*dw, *db], strict=True):
+            tensor.grad = torch.from_numpy(np.ascontiguousarray(gradient))
+        theirs.step()
+        for p, tensor in zip(parameters(other), tensors, strict=True):
+            p[...] = tensor.numpy()
+    optimizer = SGD(momentum)
+    net.fit(X, y, 30, N, LR, shuffle=False, optimizer=optimizer, l2=0.1)
+    for a, b in zip(parameters(net), parameters(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(optimizer, dtype, 30))
+
+
+@ENGINES
+def test_weight_decay_and_l2_are_two_things(cls):
+    X, y = data()
+    nets = [network(cls) for _ in range(3)]
+    nets[0].fit(X, y, 1, optimizer=AdamW(weight_decay=0.1))
+    nets[1].fit(X, y, 1, optimizer=AdamW(weight_decay=0.0), l2=0.1)
+    nets[2].fit(X, y, 1, optimizer=AdamW(weight_decay=0.1), l2=0.1)
+    assert len({bits(parameters(net)) for net in nets}) == 3
+
+
+def test_no_penalty_changes_nothing(dtype, threads):
+    X, y = data(dtype)
+    nets = [network(dtype=dtype) for _ in range(2)]
+    nets[0].fit(X, y, epochs=2)
+    nets[1].fit(X, y, epochs=2, l1=0, l2=0)
+    assert everything(nets[0])[0] == everything(nets[1])[0]
+
+
+@ENGINES
+def test_a_penalty_that_overflows_is_a_divergence(cls, dtype):
+    net = network(cls, dtype)
+    before = everything(net)
+    with pytest.raises(fm.DivergenceError, match="training diverged"):
+        net.fit(*data(np.float32), epochs=1, batch_size=N, l1=1e308, lr=1e-300)
+    assert everything(net) == before
+
+
+# Bits ---------------------------------------------------------------------------------------------
+
+KINDS = ["digits", "narrow", "wide", "wide, large batch", "wide, single samples", "regression"]
+
+
+def trained(kind, dtype, x_kind, options, convert=lambda X: X):
+    net, X, y, batch_size = problem(kind, dtype, x_kind)
+    history = net.fit(convert(X), y, epochs=2, batch_size=batch_size, lr=0.003, **options)
+    padding = np.ones(net._plan.n_parameters, bool)
+    weights, biases = net._views(padding)
+    for used in (*weights, *biases):
+        used[...] = False
+    assert not any(array[padding].any() for array in net._arrays())
+    state = [array.copy() for array in net._optimizer_state.arrays()]
+    return net._parameters.copy(), state, history.loss
+
+
+@with_options
+@pytest.mark.parametrize("x_kind", ["float32", "images"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_threads(kind, x_kind, options, dtype, isa):
+    for optimizer in (SGD(), Adam()):
+        each = {"optimizer": optimizer, **options}
+        assert_threads_agree(lambda each=each: trained(kind, dtype, x_kind, each))
+
+
+@every
+@with_options
+def test_bits_of_every_optimizer(optimizer, options, dtype):
+    each = {"optimizer": optimizer, **options}
+    assert_threads_agree(lambda: trained("digits", dtype, "images", each))
+    fm.set_num_threads(1)
+    expected = bits(trained("digits", dtype, "images", each))
+    fm.set_num_threads(7)
+    assert bits(trained("digits", dtype, "images", each)) == expected
+
+
+@with_options
+@pytest.mark.parametrize("kind", ["digits", "one large batch", "wide", "wide, single samples"])
+def test_sparse_samples_have_the_bits_of_dense_ones(kind, options, dtype, threads):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    assert kind in NETWORKS
+
+    def dense(X):
+        return X.astype(np.float32) / np.float32(255)
+
+    def compressed(X):
+        return scipy_sparse.csr_matrix(dense(X))
+
+    for optimizer in (SGD(), Adam()):
+        each = {"optimizer": optimizer, **options}
+        expected = trained(kind, dtype, "images", each, dense)
+        assert bits(trained(kind, dtype, "images", each, compressed)) == bits(expected)
+
+
+# Arguments ----------------------------------------------------------------------------------------
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"l1": -1}, ValueError, "l1 must be at least 0"),
+        ({"l1": float("nan")}, ValueError, "l1 must be finite"),
+        ({"l2": float("inf")}, ValueError, "l2 must be finite"),
+        ({"l2": "0.1"}, TypeError, "l2 must be a real number"),
+        ({"l2": True}, TypeError, "l2 must be a real number"),
+    ],
+)
+def test_bad_options(cls, options, kind, words):
+    net = network(cls, "float32")
+    X, y = data()
+    net.fit(X, y, epochs=1, optimizer="adam")
+    before = everything(net)
+    with pytest.raises(kind, match=rf"^{words}"):
+        net.fit(X, y, **options)
+    assert everything(net) == before
