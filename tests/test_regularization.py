@@ -23,6 +23,7 @@ from test_optimizers import (
 import fastmlp as fm
 from fastmlp import fitting
 from fastmlp.optimizers import SGD, Adam, AdamW
+from fastmlp.reference import steps
 
 every = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 
@@ -30,8 +31,12 @@ OPTIONS = [
     {"l2": 0.1},
     {"l1": 0.01},
     {"l1": 0.02, "l2": 0.3},
+    {"clip_norm": 0.3},
+    {"max_norm": 0.9},
+    {"clip_norm": 0.3, "max_norm": 0.9, "l1": 0.02, "l2": 0.3},
 ]
 with_options = pytest.mark.parametrize("options", OPTIONS, ids=str)
+with_some = pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[3], OPTIONS[-1]], ids=str)
 
 
 def penalty(net, l1=0.0, l2=0.0):
@@ -225,6 +230,94 @@ def test_a_penalty_that_overflows_is_a_divergence(cls, dtype):
     assert everything(net) == before
 
 
+# Clipping -----------------------------------------------------------------------------------------
+
+
+@ENGINES
+@every
+def test_clipping_is_that_of_pytorch(optimizer, cls, dtype):
+    torch = pytest.importorskip("torch")
+    optimizer = gentle(optimizer)
+    X, y = data(dtype)
+    net, other = network(cls, dtype), network(fm.reference.MLP, dtype)
+    clipped = 0
+    for _ in range(30):
+        _, dw, db = other.loss_and_gradients(X, y)
+        tensors = [torch.from_numpy(p) for p in parameters(other)]
+        for tensor, gradient in zip(tensors, [*dw, *db], strict=True):
+            tensor.grad = torch.from_numpy(np.ascontiguousarray(gradient))
+        clipped += torch.nn.utils.clip_grad_norm_(tensors, 0.2).item() > 0.2
+        state = other._use_optimizer(optimizer)
+        state.steps += 1
+        for i, (p, tensor) in enumerate(zip(parameters(other), tensors, strict=True)):
+            kept = [arrays[i] for arrays in state.buffers]
+            steps.take(optimizer, p, tensor.grad.numpy(), kept, LR, state.steps)
+    assert clipped >= 10
+    net.fit(X, y, 30, N, LR, shuffle=False, optimizer=optimizer, clip_norm=0.2)
+    # PyTorch adds 1e-6 to the norm.
+    bound = tolerance(optimizer, dtype, 30) + 30 * LR * 1e-6 / 0.2 * 10
+    for a, b in zip(parameters(net), parameters(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+@ENGINES
+@pytest.mark.parametrize("factors", [{}, *PENALTIES], ids=str)
+@pytest.mark.parametrize("width", SIZES)
+def test_a_clipped_step_has_the_norm(width, factors, cls, dtype, isa):
+    X = np.random.default_rng(1).normal(size=(10, width)).astype(dtype)
+    net = cls([width, 2 * width + 1, 3], dtype=dtype, seed=2)
+    before = [p.copy() for p in parameters(net)]
+    net.fit(X, np.arange(10) % 3, epochs=1, batch_size=10, lr=1.0, clip_norm=1e-2, **factors)
+    moved = [a.astype(float) - b for a, b in zip(parameters(net), before, strict=True)]
+    # Parameters of about unit size round what they move by, of which there are n.
+    n, eps = net.n_parameters, float(np.finfo(dtype).eps)
+    bound = 32 * eps + 2 * np.sqrt(n) * eps / 1e-2
+    norm = np.sqrt(sum((m**2).sum() for m in moved))
+    assert norm == pytest.approx(1e-2, rel=bound)
+
+
+@ENGINES
+def test_a_norm_below_the_limit_is_left_alone(cls, dtype, threads):
+    X, y = data(dtype)
+    nets = [network(cls, dtype) for _ in range(2)]
+    nets[0].fit(X, y, epochs=2)
+    nets[1].fit(X, y, epochs=2, clip_norm=1e6, max_norm=1e6)
+    assert everything(nets[0])[0] == everything(nets[1])[0]
+
+
+@ENGINES
+def test_a_norm_that_is_not_finite_is_a_divergence(cls):
+    X = 1000 * np.abs(data(np.float32)[0])
+    net = cls([11, 3], ["identity"], dtype="float32")
+    before = everything(net)
+    # The loss is within double, gradients of the order of 1e41 are beyond float32.
+    with pytest.raises(fm.DivergenceError, match=r"not finite|is inf"):
+        net.fit(X, np.full((N, 3), 3e38), epochs=1, batch_size=N, clip_norm=1.0)
+    assert everything(net) == before
+
+
+# Norms of weights ---------------------------------------------------------------------------------
+
+
+@ENGINES
+@pytest.mark.parametrize("width", SIZES)
+def test_columns_are_scaled_to_the_norm(width, cls, dtype, isa):
+    X = np.random.default_rng(1).normal(size=(10, width)).astype(dtype)
+    net, free = (cls([width, 2 * width + 1, 3], dtype=dtype, seed=2) for _ in range(2))
+    options = {"epochs": 1, "batch_size": 10, "lr": 0.1}
+    free.fit(X, np.arange(10) % 3, **options)
+    net.fit(X, np.arange(10) % 3, max_norm=0.8, **options)
+    eps = float(np.finfo(dtype).eps)
+    for w, whole in zip(net.weights, free.weights, strict=True):
+        norms = np.linalg.norm(whole.astype(float), axis=0)
+        expected = whole * np.minimum(1, 0.8 / norms)
+        # A chain of as many squares as there are inputs, a root and a quotient.
+        np.testing.assert_allclose(w, expected, rtol=(len(w) + 8) * eps, atol=0)
+        np.testing.assert_array_equal(w[:, norms < 0.799], whole[:, norms < 0.799])
+    for b, whole in zip(net.biases, free.biases, strict=True):
+        np.testing.assert_array_equal(b, whole)
+
+
 # Bits ---------------------------------------------------------------------------------------------
 
 KINDS = ["digits", "narrow", "wide", "wide, large batch", "wide, single samples", "regression"]
@@ -242,7 +335,7 @@ def trained(kind, dtype, x_kind, options, convert=lambda X: X):
     return net._parameters.copy(), state, history.loss
 
 
-@with_options
+@with_some
 @pytest.mark.parametrize("x_kind", ["float32", "images"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_do_not_depend_on_threads(kind, x_kind, options, dtype, isa):
@@ -262,7 +355,7 @@ def test_bits_of_every_optimizer(optimizer, options, dtype):
     assert bits(trained("digits", dtype, "images", each)) == expected
 
 
-@with_options
+@with_some
 @pytest.mark.parametrize("kind", ["digits", "one large batch", "wide", "wide, single samples"])
 def test_sparse_samples_have_the_bits_of_dense_ones(kind, options, dtype, threads):
     scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -292,6 +385,13 @@ def test_sparse_samples_have_the_bits_of_dense_ones(kind, options, dtype, thread
         ({"l2": float("inf")}, ValueError, "l2 must be finite"),
         ({"l2": "0.1"}, TypeError, "l2 must be a real number"),
         ({"l2": True}, TypeError, "l2 must be a real number"),
+        ({"clip_norm": 0}, ValueError, "clip_norm must be greater than 0"),
+        ({"clip_norm": -1.0}, ValueError, "clip_norm must be greater than 0"),
+        ({"clip_norm": 1e-40}, ValueError, "clip_norm is out of the range of float32"),
+        ({"clip_norm": "1"}, TypeError, "clip_norm must be a real number"),
+        ({"max_norm": 0}, ValueError, "max_norm must be greater than 0"),
+        ({"max_norm": float("nan")}, ValueError, "max_norm must be finite"),
+        ({"max_norm": 1e39}, ValueError, "max_norm is out of the range of float32"),
     ],
 )
 def test_bad_options(cls, options, kind, words):

@@ -242,6 +242,10 @@ typedef struct {
                                weights, not the biases; the slope of |w| at 0 is 0 */
     int penalty_per_sample; /* l1 and l2 are divided by the sum of the batch's weights; a batch that
                                weighs nothing has no penalty */
+    double clip_norm;       /* the gradient of loss and penalty by all parameters is scaled to at
+                               most this Euclidean norm; 0: it is not */
+    double max_norm;        /* after a step the weights of each output are scaled to at most this
+                               Euclidean norm; 0: they are not */
 } fm_optimizer;
 
 /* Bytes of workspace for training on x with batches of up to batch_size on up to `threads` threads,

@@ -136,6 +136,16 @@ typedef struct fm_kernels {
     /* A step of an optimizer. Plain SGD is a mode of the products too. Numbers smaller than normal
      * ones may count as zero. */
     void (*update[FM_UPDATES])(const fm_update *update, const fm_update_block *block);
+    /* What an update does first: add the penalty's gradient to the block's, here in place. Sums of
+     * squares of the result times `unit` go to squares, as the penalties go to the block's cells.
+     */
+    void (*penalize)(const fm_update *update, const fm_update_block *block, void *gradient,
+                     double unit, double *squares);
+    /* x = factor * x */
+    void (*scale)(size_t n, double factor, void *x);
+    /* Scale the columns of w (m, n), n whole vectors, to at most a Euclidean norm; each sum is one
+     * chain. */
+    void (*limit_norms)(size_t m, size_t n, void *w, ptrdiff_t w_row, double limit);
     /* Whether all |x| <= limit; false for NaN. */
     int (*all_within)(size_t n, const void *x, double limit);
 

@@ -87,6 +87,14 @@ static void meet(void *context, size_t part, size_t parts)
     fm_barrier_meet(&e->barrier, parts);
 }
 
+/* While parameters are written, which the caller must not see. */
+static void meet_only(void *context, size_t part, size_t parts)
+{
+    epoch *e = context;
+    (void)part;
+    fm_barrier_meet(&e->barrier, parts);
+}
+
 static int never(void *context, size_t part)
 {
     (void)context;
@@ -179,7 +187,16 @@ static void train(void *context, size_t part, size_t parts)
         } else {
             effect.alpha = -rate_of(o, batch.number);
         }
-        fm_step_gradient(&e->step, batch, &effect, part, parts);
+        if (optimizer && optimizer->clip_norm > 0) {
+            fm_step_clipped(&e->step, batch, &effect, part, parts, meet_only, e, &e->diverged);
+        } else {
+            fm_step_gradient(&e->step, batch, &effect, part, parts);
+        }
+        if (optimizer && optimizer->max_norm > 0) {
+            meet_only(e, part, parts);
+            fm_step_limit(&e->step, part, parts);
+            meet_only(e, part, parts);
+        }
         fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
             account(e, batch);
@@ -196,9 +213,11 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
                       int threads, int purpose, void *base, fm_step *step, size_t **order)
 {
     const size_t batch = fm_min(batch_size, x->rows);
+    /* Nor where threads meet after the gradient: there each has but a share of it. */
+    const fm_optimizer *o = step->optimizer;
+    const int meets = fm_is_of_batch(step->loss) || (o && (o->clip_norm > 0 || o->max_norm > 0));
     step->split = fm_split_of(network, step->kernels->lanes, batch,
-                              (size_t)(threads > 0 ? threads : 1),
-                              purpose == TRAINING && !fm_is_of_batch(step->loss));
+                              (size_t)(threads > 0 ? threads : 1), purpose == TRAINING && !meets);
     return fm_step_lay_out(network, x, batch_size, base, step, order);
 }
 

@@ -24,20 +24,6 @@ static void *input_of(const fm_step *step, size_t part)
     return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
 }
 
-/* The first layer's part of a buffer as this thread holds it: by columns, the weights are in a
- * panel of its own. In place, the hardware would prefetch the neighbor's columns with every row,
- * and take them from the core that writes them. */
-static fm_columns own_columns(const fm_step *step, size_t part, size_t buffer, fm_range columns)
-{
-    const layer *l = &step->network->layers[0];
-    fm_columns p = fm_columns_of(step->network, l, step->buffers.of[buffer], columns);
-    if (step->split.by_columns) {
-        p.weight = step->panels[part].of[buffer];
-        p.row = (ptrdiff_t)p.outputs;
-    }
-    return p;
-}
-
 static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
 {
     const size_t item = step->network->itemsize;
@@ -53,7 +39,7 @@ void fm_first_fetch(const fm_step *step, size_t part, size_t parts)
     const layer *l = &step->network->layers[0];
     for (size_t i = 0; i < step->n_buffers; i++) {
         copy_columns(step, fm_columns_of(step->network, l, step->buffers.of[i], columns),
-                     own_columns(step, part, i, columns));
+                     fm_step_held(step, l, part, i, columns));
     }
 }
 
@@ -62,7 +48,7 @@ void fm_first_give_back(const fm_step *step, size_t part, size_t parts)
     const fm_range columns = fm_step_columns(step, part, parts);
     const layer *l = &step->network->layers[0];
     for (size_t i = 0; i < step->n_buffers; i++) {
-        copy_columns(step, own_columns(step, part, i, columns),
+        copy_columns(step, fm_step_held(step, l, part, i, columns),
                      fm_columns_of(step->network, l, step->buffers.of[i], columns));
     }
 }
@@ -98,7 +84,7 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[0];
-    const fm_columns parameters = own_columns(step, part, 0, columns);
+    const fm_columns parameters = fm_step_held(step, l, part, 0, columns);
     const fm_rest *rest = fm_step_rest(step, part);
     void *y = fm_at(fm_step_output(step, rest, batch, 0),
                     (ptrdiff_t)(rows.begin * l->out_stride + columns.begin), net->itemsize);
@@ -112,44 +98,25 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
     fm_step_finish_outputs(step, rest, batch, 0, rows, columns);
 }
 
-/* The gradient for inputs and for columns, those of dy and of the target. */
-static void gradient(const fm_step *step, fm_batch batch, size_t part, const void *dy,
-                     const fm_target *target, fm_range inputs, fm_range biases)
+void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *target, size_t part,
+                       fm_own own)
 {
-    const layer *l = &step->network->layers[0];
+    const fm_network *net = step->network;
+    const layer *l = &net->layers[0];
     fm_scratch *scratch = &step->scratch[part];
+    const void *dy = fm_at(fm_step_rest(step, part)->deltas[0], (ptrdiff_t)own.columns.begin,
+                           net->itemsize);
     if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, target, inputs,
-                          biases, scratch, step->skip_gradient);
+        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, target,
+                          own.inputs, own.biases, scratch, step->skip_gradient);
         return;
     }
     size_t entries = 0;
     for (size_t i = batch.count; i-- > 0;) {
         const fm_sparse_row row = fm_sparse_row_of(
             step->kernels, step->x, fm_step_sample(step, batch, i), scratch->value[0]);
-        fm_collect_row(step->kernels, &row, (uint32_t)i, inputs, &entries, scratch->entries);
+        fm_collect_row(step->kernels, &row, (uint32_t)i, own.inputs, &entries, scratch->entries);
     }
-    l->type->gradient_sparse(l, step->kernels, batch.count, dy, target, inputs, biases, scratch);
-}
-
-void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
-                       size_t parts, fm_range inputs, fm_range biases)
-{
-    const fm_network *net = step->network;
-    const layer *l = &net->layers[0];
-    fm_range columns = {0, l->out_stride};
-    if (step->split.by_columns) {
-        columns = fm_step_columns(step, part, parts);
-        inputs = (fm_range){0, l->inputs};
-        biases = (fm_range){0, columns.end - columns.begin};
-    }
-    const void *deltas = fm_step_rest(step, part)->deltas[0];
-    fm_target target = fm_target_of(step, effect, part, l, columns.begin);
-    target.columns = effect->gradient ? fm_columns_of(net, l, effect->gradient, columns)
-                                      : own_columns(step, part, 0, columns);
-    for (size_t s = 0; s < target.states; s++) {
-        target.state[s] = own_columns(step, part, 1 + s, columns);
-    }
-    gradient(step, batch, part, fm_at(deltas, (ptrdiff_t)columns.begin, net->itemsize), &target,
-             inputs, biases);
+    l->type->gradient_sparse(l, step->kernels, batch.count, dy, target, own.inputs, own.biases,
+                             scratch);
 }

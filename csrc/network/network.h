@@ -52,6 +52,7 @@ typedef struct {
     fm_columns columns;          /* of the gradient or of the parameters */
     fm_columns state[FM_STATES]; /* of the optimizer's state */
     double *cells;               /* of the penalty, from the first column and input on, or NULL */
+    double *squares;             /* likewise, of a gradient's norm */
     ptrdiff_t cells_run;
 } fm_target;
 
@@ -96,7 +97,8 @@ struct layer {
     size_t in_stride, out_stride; /* padded to FM_ALIGNMENT bytes */
     size_t weight, bias;          /* offsets in the parameter buffer */
     size_t transposed_size;       /* elements of the transposed copy */
-    size_t cell, cells_run;       /* the first of its cells, and how many a run of columns has */
+    size_t cell, cells_run;       /* the first of its cells, and how many a run of columns has, the
+                                     last of them the biases' */
     fm_activation activation;
     int keeps_slopes; /* in training, beside the outputs, which do not tell them */
 };
@@ -156,6 +158,12 @@ void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_ra
                        fm_range columns, const void *gradient, ptrdiff_t gradient_row);
 void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
                       const void *gradient);
+/* Before it is used: add the penalty's gradient to a gradient, and sum up the squares of the result
+ * times `unit`. */
+void fm_penalize_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
+                         void *gradient, ptrdiff_t gradient_row, double unit);
+void fm_penalize_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
+                        void *gradient, double unit);
 
 /* The first layer's view of its input: which share is not zero, and of the groups of features that
  * share a tile of the gradient. */

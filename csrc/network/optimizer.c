@@ -20,12 +20,19 @@ int fm_has_penalty(const fm_optimizer *optimizer)
 
 const fm_optimizer *fm_used_optimizer(const fm_optimizer *o)
 {
-    return o && (o->kind != FM_UPDATE_SGD || fm_has_penalty(o)) ? o : NULL;
+    const int plain = o && o->kind == FM_UPDATE_SGD && !fm_has_penalty(o) && !o->clip_norm &&
+                      !o->max_norm;
+    return plain ? NULL : o;
 }
 
 size_t fm_optimizer_states(const fm_optimizer *optimizer)
 {
     return optimizer ? states_of[optimizer->kind] : 0;
+}
+
+static int is_amount(double x)
+{
+    return x >= 0 && isfinite(x);
 }
 
 fm_status fm_check_optimizer(const fm_optimizer *o)
@@ -35,7 +42,8 @@ fm_status fm_check_optimizer(const fm_optimizer *o)
     }
     if (o->kind < 0 || o->kind >= FM_UPDATES || !(o->beta1 >= 0 && o->beta1 < 1) ||
         !(o->beta2 >= 0 && o->beta2 < 1) || !isfinite(o->epsilon) || !isfinite(o->weight_decay) ||
-        !(o->l1 >= 0 && isfinite(o->l1)) || !(o->l2 >= 0 && isfinite(o->l2))) {
+        !is_amount(o->l1) || !is_amount(o->l2) || !is_amount(o->clip_norm) ||
+        !is_amount(o->max_norm)) {
         return FM_ERROR_VALUE;
     }
     for (size_t i = 0; i < fm_optimizer_states(o); i++) {
@@ -96,9 +104,18 @@ size_t fm_update_inputs(const fm_update *u, size_t outputs, size_t item)
     return fm_max(unit, fm_min(fit, FM_GRADIENT_INPUTS));
 }
 
-static void update(const fm_kernels *kernels, const fm_target *t, size_t rows, size_t n,
-                   const void *gradient, ptrdiff_t gradient_row, ptrdiff_t input, ptrdiff_t column,
-                   int bias)
+static ptrdiff_t cell_of(const fm_kernels *kernels, const fm_target *t, ptrdiff_t input,
+                         ptrdiff_t column)
+{
+    const ptrdiff_t run = FM_ALIGNMENT / (ptrdiff_t)kernels->itemsize;
+    return input / FM_CELL_INPUTS + column / run * t->cells_run;
+}
+
+/* The block of rows from `input` on and of n columns from `column` on; of biases, where input is
+ * that of their cells. */
+static fm_update_block block_of(const fm_kernels *kernels, const fm_target *t, size_t rows,
+                                size_t n, const void *gradient, ptrdiff_t gradient_row,
+                                ptrdiff_t input, ptrdiff_t column, int bias)
 {
     const size_t item = kernels->itemsize;
     fm_update_block block = {.rows = rows,
@@ -108,30 +125,60 @@ static void update(const fm_kernels *kernels, const fm_target *t, size_t rows, s
                              .weights_row = t->columns.row,
                              .penalized = !bias,
                              .cells_run = t->cells_run};
-    if (t->cells && !bias) {
-        block.cells = t->cells + input / FM_CELL_INPUTS +
-                      column / (FM_ALIGNMENT / (ptrdiff_t)item) * t->cells_run;
-    }
     const fm_columns *c = &t->columns;
-    block.weights = fm_at(bias ? c->bias : c->weight, input * c->row + column, item);
+    block.weights = fm_at(bias ? c->bias : c->weight, bias ? column : input * c->row + column,
+                          item);
     for (size_t i = 0; i < t->states; i++) {
         c = &t->state[i];
-        block.state[i] = fm_at(bias ? c->bias : c->weight, input * c->row + column, item);
+        block.state[i] = fm_at(bias ? c->bias : c->weight, bias ? column : input * c->row + column,
+                               item);
         block.state_row = c->row;
     }
-    kernels->update[t->update->kind](t->update, &block);
+    if (t->cells) {
+        block.cells = t->cells + cell_of(kernels, t, input, column);
+    }
+    return block;
 }
 
 void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
                        fm_range columns, const void *gradient, ptrdiff_t gradient_row)
 {
-    update(kernels, target, inputs.end - inputs.begin, columns.end - columns.begin, gradient,
-           gradient_row, (ptrdiff_t)inputs.begin, (ptrdiff_t)columns.begin, 0);
+    const fm_update_block block = block_of(kernels, target, inputs.end - inputs.begin,
+                                           columns.end - columns.begin, gradient, gradient_row,
+                                           (ptrdiff_t)inputs.begin, (ptrdiff_t)columns.begin, 0);
+    kernels->update[target->update->kind](target->update, &block);
+}
+
+static fm_update_block block_of_biases(const fm_kernels *kernels, const fm_target *t,
+                                       fm_range biases, const void *gradient)
+{
+    return block_of(kernels, t, 1, biases.end - biases.begin, gradient, 0,
+                    (t->cells_run - 1) * FM_CELL_INPUTS, (ptrdiff_t)biases.begin, 1);
 }
 
 void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
                       const void *gradient)
 {
-    update(kernels, target, 1, biases.end - biases.begin, gradient, 0, 0, (ptrdiff_t)biases.begin,
-           1);
+    const fm_update_block block = block_of_biases(kernels, target, biases, gradient);
+    kernels->update[target->update->kind](target->update, &block);
+}
+
+void fm_penalize_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
+                         void *gradient, ptrdiff_t gradient_row, double unit)
+{
+    const fm_update_block block = block_of(kernels, target, inputs.end - inputs.begin,
+                                           target->columns.outputs, gradient, gradient_row,
+                                           (ptrdiff_t)inputs.begin, 0, 0);
+    kernels->penalize(target->update, &block, gradient, unit,
+                      target->squares + cell_of(kernels, target, (ptrdiff_t)inputs.begin, 0));
+}
+
+void fm_penalize_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
+                        void *gradient, double unit)
+{
+    const fm_update_block block = block_of_biases(kernels, target, biases, gradient);
+    kernels->penalize(target->update, &block, gradient, unit,
+                      target->squares + cell_of(kernels, target,
+                                                (target->cells_run - 1) * FM_CELL_INPUTS,
+                                                (ptrdiff_t)biases.begin));
 }

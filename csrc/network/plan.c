@@ -54,7 +54,7 @@ fm_status fm_network_create(fm_dtype dtype, const fm_dense_spec *specs, size_t n
         l->bias = l->weight + l->inputs * l->out_stride;
         l->transposed_size = l->outputs * l->in_stride;
         l->cell = net->n_cells;
-        l->cells_run = (l->inputs + FM_CELL_INPUTS - 1) / FM_CELL_INPUTS;
+        l->cells_run = (l->inputs + FM_CELL_INPUTS - 1) / FM_CELL_INPUTS + 1;
         net->n_cells += l->cells_run * (l->out_stride / unit);
         net->n_parameters = l->bias + l->out_stride;
         if (net->n_parameters > SIZE_MAX / 64) {

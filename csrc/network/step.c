@@ -205,6 +205,53 @@ static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part
     return fm_share(l->inputs, FM_CELL_INPUTS, part, parts);
 }
 
+fm_own fm_step_own(const fm_step *step, const layer *l, size_t part, size_t parts)
+{
+    const fm_range all = {0, l->out_stride};
+    if (l == step->network->layers && step->split.by_columns) {
+        const fm_range columns = fm_step_columns(step, part, parts);
+        return (fm_own){{0, l->inputs}, columns, {0, columns.end - columns.begin}};
+    }
+    return (fm_own){share_of_inputs(step, l, part, parts), all,
+                    step->split.replicated ? all : fm_step_width(step, l->out_stride, part, parts)};
+}
+
+fm_columns fm_step_held(const fm_step *step, const layer *l, size_t part, size_t buffer,
+                        fm_range columns)
+{
+    const int first = l == step->network->layers;
+    const fm_buffers *buffers = first ? &step->buffers : &fm_step_rest(step, part)->buffers;
+    fm_columns held = fm_columns_of(step->network, l, buffers->of[buffer], columns);
+    if (first && step->split.by_columns) {
+        held.weight = step->panels[part].of[buffer];
+        held.row = (ptrdiff_t)held.outputs;
+    }
+    return held;
+}
+
+fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const layer *l, size_t part,
+                         fm_range columns)
+{
+    const fm_network *net = step->network;
+    const size_t run = columns.begin / (FM_ALIGNMENT / net->itemsize);
+    const size_t cell = l->cell + run * l->cells_run;
+    /* Of what all threads do, the first tells. */
+    const int tells = !step->split.replicated || part == 0 || l == net->layers;
+    fm_target target = {.mode = effect->mode,
+                        .alpha = effect->alpha,
+                        .update = effect->update,
+                        .states = effect->update ? step->n_buffers - 1 : 0,
+                        .cells = effect->cells && tells ? effect->cells + cell : NULL,
+                        .squares = step->squares ? step->squares + cell : NULL,
+                        .cells_run = (ptrdiff_t)l->cells_run};
+    target.columns = effect->gradient ? fm_columns_of(net, l, effect->gradient, columns)
+                                      : fm_step_held(step, l, part, 0, columns);
+    for (size_t s = 0; s < target.states; s++) {
+        target.state[s] = fm_step_held(step, l, part, 1 + s, columns);
+    }
+    return target;
+}
+
 void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
                       size_t parts)
 {
@@ -212,22 +259,15 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
     const fm_rest *rest = fm_step_rest(step, part);
     for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
-        const fm_range all = {0, l->out_stride}, inputs = share_of_inputs(step, l, part, parts);
-        const fm_range biases = step->split.replicated
-                                    ? all
-                                    : fm_step_width(step, l->out_stride, part, parts);
+        const fm_own own = fm_step_own(step, l, part, parts);
+        const fm_target target = fm_step_target(step, effect, l, part, own.columns);
         if (i == 0) {
-            fm_first_gradient(step, batch, effect, part, parts, inputs, biases);
-            continue;
+            fm_first_gradient(step, batch, &target, part, own);
+        } else {
+            l->type->gradient(l, step->kernels, batch.count,
+                              fm_step_output(step, rest, batch, i - 1), rest->deltas[i], &target,
+                              own.inputs, own.biases, &step->scratch[part], 0);
         }
-        fm_target target = fm_target_of(step, effect, part, l, 0);
-        const void *to = effect->gradient ? effect->gradient : rest->buffers.of[0];
-        target.columns = fm_columns_of(net, l, to, all);
-        for (size_t s = 0; s < target.states; s++) {
-            target.state[s] = fm_columns_of(net, l, rest->buffers.of[1 + s], all);
-        }
-        l->type->gradient(l, step->kernels, batch.count, fm_step_output(step, rest, batch, i - 1),
-                          rest->deltas[i], &target, inputs, biases, &step->scratch[part], 0);
     }
 }
 

@@ -27,6 +27,9 @@ typedef struct {
     double *cells;  /* for the penalty of a step, or NULL */
 } fm_effect;
 
+/* Returns when all threads have called it. */
+typedef void (*fm_meet)(void *context, size_t part, size_t parts);
+
 /* What the layers past the first, and the loss, work on. */
 typedef struct {
     fm_buffers buffers; /* of the whole network; of the layers past the first if replicated */
@@ -58,6 +61,9 @@ typedef struct {
     fm_buffers *panels;    /* per thread, by columns: its columns of the first layer's weights */
     fm_rest *rests;        /* one, or if replicated one for each thread */
     fm_dice dice;          /* its buffers, for such a loss */
+    void *gradient; /* where it is clipped: laid out as the parameters, and the cells of its squares
+                     */
+    double *squares;
     double *cells[2]; /* of the penalties of even and odd steps, NULL without: while thread 0 adds
                          up one, another may be in the next */
 } fm_step;
@@ -90,8 +96,6 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
  * undone. */
 void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                   int (*stop)(void *context, size_t part), void *context);
-/* Returns when all threads have called it. */
-typedef void (*fm_meet)(void *context, size_t part, size_t parts);
 /* What fm_step_rows does for losses over the batch: all rows forward, the loss, all rows back.
  * Returns, in part 0, whether the caller's loss function says to stop. */
 int fm_step_batch(const fm_step *step, fm_batch batch, size_t part, size_t parts, fm_meet meet,
@@ -104,6 +108,13 @@ int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t part
 double fm_step_loss(const fm_step *step, fm_batch batch, size_t *correct);
 void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
                       size_t parts);
+/* With a norm to clip at: what fm_step_gradient does for an effect that has an update. Sets
+ * *diverged where the norm is not finite. */
+void fm_step_clipped(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
+                     size_t parts, fm_meet meet, void *context, int *diverged);
+/* Scale the weights of each output to the greatest norm, after all threads have done their part of
+ * the gradient and before any brings transposed weights up to date. */
+void fm_step_limit(const fm_step *step, size_t part, size_t parts);
 /* Bring this thread's part of the transposed weights up to date. */
 void fm_step_transpose(const fm_step *step, size_t part, size_t parts);
 

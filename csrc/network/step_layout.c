@@ -163,6 +163,13 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
             memset(step->cells[i], 0, network->n_cells * sizeof(double));
         }
     }
+    if (step->optimizer && step->optimizer->clip_norm > 0) {
+        step->gradient = take(&c, network->n_parameters, item);
+        step->squares = take(&c, network->n_cells, sizeof(double));
+        if (base) {
+            memset(step->squares, 0, network->n_cells * sizeof(double));
+        }
+    }
     return c.used;
 }
 

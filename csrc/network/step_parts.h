@@ -39,21 +39,20 @@ static inline void *fm_step_output(const fm_step *step, const fm_rest *rest, fm_
     return layer_index ? rest->outputs[layer_index] : step->first_output[batch.number % 2];
 }
 
-/* Of thread `part`, without the buffers, for columns from `first` on of a layer. */
-static inline fm_target fm_target_of(const fm_step *step, const fm_effect *effect, size_t part,
-                                     const layer *l, size_t first)
-{
-    const size_t run = first / (FM_ALIGNMENT / step->network->itemsize);
-    /* Of what all threads do, the first tells. */
-    const int tells = !step->split.replicated || part == 0 || l == step->network->layers;
-    return (fm_target){
-        .mode = effect->mode,
-        .alpha = effect->alpha,
-        .update = effect->update,
-        .states = effect->update ? step->n_buffers - 1 : 0,
-        .cells = effect->cells && tells ? effect->cells + l->cell + run * l->cells_run : NULL,
-        .cells_run = (ptrdiff_t)l->cells_run};
-}
+/* What of a layer's parameters a thread brings up to date: inputs and columns of the weights, and
+ * biases, counted from the first of the columns. */
+typedef struct {
+    fm_range inputs, columns, biases;
+} fm_own;
+fm_own fm_step_own(const fm_step *step, const layer *l, size_t part, size_t parts);
+/* Columns of a layer in a buffer as this thread holds them: of the first layer by columns, the
+ * weights are in a panel of its own. In place, the hardware would prefetch the neighbor's columns
+ * with every row, and take them from the core that writes them. */
+fm_columns fm_step_held(const fm_step *step, const layer *l, size_t part, size_t buffer,
+                        fm_range columns);
+/* What an effect is on, of columns of a layer. */
+fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const layer *l, size_t part,
+                         fm_range columns);
 
 /* What is left to do to outputs of a layer after its forward. */
 void fm_step_finish_outputs(const fm_step *step, const fm_rest *rest, fm_batch batch,
@@ -70,10 +69,9 @@ int fm_step_batch_loss(const fm_step *step, fm_batch batch, fm_range rows, size_
 /* The first layer, for rows of the batch and for columns of its output. */
 void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range rows,
                       fm_range columns);
-/* Its gradient: split by columns, of all inputs and this thread's columns; otherwise of `inputs`
- * and all columns, and of `biases`. */
-void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
-                       size_t parts, fm_range inputs, fm_range biases);
+/* Its gradient, of what a thread owns. */
+void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *target, size_t part,
+                       fm_own own);
 /* Split by columns: copy this thread's columns from the step's buffers, and back. */
 void fm_first_fetch(const fm_step *step, size_t part, size_t parts);
 void fm_first_give_back(const fm_step *step, size_t part, size_t parts);

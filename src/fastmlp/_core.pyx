@@ -414,14 +414,16 @@ cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller cal
     return as_struct
 
 
-# (code, beta1, beta2, epsilon, weight_decay, epsilon_hat), (l1, l2, penalty_per_sample); the state
-# is added by who has it.
+# (code, beta1, beta2, epsilon, weight_decay, epsilon_hat), (l1, l2, penalty_per_sample, clip_norm,
+# max_norm); the state is added by who has it.
 cdef fm_optimizer as_optimizer(object optimizer) except *:
     cdef fm_optimizer as_struct
     cdef size_t i
     rule, regularization = optimizer
     code, beta1, beta2, epsilon, weight_decay, epsilon_hat = rule
-    as_struct.l1, as_struct.l2, as_struct.penalty_per_sample = regularization
+    l1, l2, as_struct.penalty_per_sample, clip_norm, max_norm = regularization
+    as_struct.l1, as_struct.l2 = l1, l2
+    as_struct.clip_norm, as_struct.max_norm = clip_norm, max_norm
     as_struct.kind = <fm_update_kind><int>code
     as_struct.beta1, as_struct.beta2 = beta1, beta2
     as_struct.epsilon, as_struct.weight_decay = epsilon, weight_decay

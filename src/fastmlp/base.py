@@ -201,6 +201,8 @@ class MLP(ABC):
         *,
         l1: float = 0.0,
         l2: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -250,6 +252,15 @@ class MLP(ABC):
             weights, biases left out; in `history` too, but not in what is measured on validation
             data. The gradient gains l1 sign(w) + l2 w, with sign(0) = 0. l2 is what `torch.optim`
             calls weight decay, except in AdamW.
+        clip_norm
+            Greater than 0, or None. The gradient g of the batch's loss, penalty included, by all
+            parameters becomes g min(1, clip_norm / |g|), |g| being its Euclidean norm (Pascanu,
+            Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks",
+            algorithm 1).
+        max_norm
+            Greater than 0, or None. After each step the weights w into each unit, a column of
+            `weights`, become w min(1, max_norm / |w|) (Srivastava et al. 2014, "Dropout: a simple
+            way to prevent neural networks from overfitting", section 5.1).
 
         Returns
         -------
@@ -264,8 +275,8 @@ class MLP(ABC):
             has changed. Nor has it when one of the two, or the reading of Blocks or Batches, raises
             an exception, which reaches the caller.
         DivergenceError
-            When a batch's loss or, after an epoch, a parameter is not finite; the network is as it
-            was before the call.
+            When a batch's loss, a gradient's norm that is to be clipped or, after an epoch, a
+            parameter is not finite; the network is as it was before the call.
         RuntimeError
             When the parameters are read-only, as within `on_progress` or the Python loss of the
             same network.
@@ -289,9 +300,13 @@ class MLP(ABC):
         kind.check(self.dtype)
         l1 = regularization.check_penalty(l1, "l1")
         l2 = regularization.check_penalty(l2, "l2")
+        clip_norm = regularization.check_norm(clip_norm, "clip_norm", self.dtype)
+        max_norm = regularization.check_norm(max_norm, "max_norm", self.dtype)
         steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
-        training = Training(batch_size, rates, shuffle, l1=l1, l2=l2)
+        training = Training(
+            batch_size, rates, shuffle, l1, l2, clip_norm=clip_norm, max_norm=max_norm
+        )
         return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(

@@ -55,6 +55,8 @@ class Training:
     penalty_per_sample
         Whether they are divided by the sum of the batch's weights; a batch that weighs nothing then
         has no penalty.
+    clip_norm, max_norm
+        Greatest norms of the gradient and of each unit's weights, or None.
     first_step
         Steps of the fit before the epoch.
     rates
@@ -71,6 +73,8 @@ class Training:
     l1: float = 0.0
     l2: float = 0.0
     penalty_per_sample: bool = False
+    clip_norm: float | None = None
+    max_norm: float | None = None
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0

@@ -86,7 +86,13 @@ class MLP(base.MLP):
         rule = state.optimizer.rule()
         optimizer = (
             (_core.OPTIMIZERS.index(rule.name), *rule[1:]),
-            (training.l1, training.l2, training.penalty_per_sample),
+            (
+                training.l1,
+                training.l2,
+                training.penalty_per_sample,
+                training.clip_norm or 0.0,
+                training.max_norm or 0.0,
+            ),
         )
         size = self._plan.training_workspace(samples.X, loss, optimizer, batch_size, threads)
         # The system would clear the pages of a new workspace in every epoch. It is nobody else's
@@ -116,7 +122,8 @@ class MLP(base.MLP):
         )
         self._workspace = workspace
         if not finite:
-            raise NotFiniteError("the loss is not finite")
+            measured = "the loss" if training.clip_norm is None else "the loss or the gradient"
+            raise NotFiniteError(f"{measured} is not finite")
         return Totals(*totals)
 
     def _end_fit(self) -> None:

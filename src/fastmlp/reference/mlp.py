@@ -104,9 +104,13 @@ class MLP(base.MLP):
                 state.steps += 1
                 n_steps += 1
                 gradients = [*weight_gradients, *bias_gradients]
+                if training.clip_norm is not None:
+                    steps.clip(gradients, training.clip_norm)
                 for i, (p, g) in enumerate(zip(self._buffers(), gradients, strict=True)):
                     kept = [arrays[i] for arrays in state.buffers]
                     steps.take(state.optimizer, p, g, kept, rate, state.steps)
+                if training.max_norm is not None:
+                    steps.limit_norms(self._weights, training.max_norm)
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
 
     @staticmethod

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import NotFiniteError
 from ..optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from . import ops
 
@@ -50,6 +51,27 @@ def add_penalty_gradient(
     if l1 or l2:
         for w, g in zip(weights, gradients, strict=True):
             g += l1 * np.sign(w) + l2 * w
+
+
+def clip(gradients: list[Array], limit: float) -> None:
+    """Scale all gradients, in place, so that their Euclidean norm together is at most the limit.
+
+    NotFiniteError when it is not finite.
+    """
+    norm = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients))
+    if not math.isfinite(norm):
+        raise NotFiniteError(f"the gradient's norm is {norm}")
+    if norm > limit:
+        for g in gradients:
+            g *= limit / norm
+
+
+def limit_norms(weights: list[Array], limit: float) -> None:
+    """Scale the columns of each layer's weights, in place, to at most a Euclidean norm."""
+    for w in weights:
+        norms = np.sqrt((w.astype(np.float64) ** 2).sum(axis=0))
+        over = norms > limit
+        w[:, over] *= limit / norms[over]
 
 
 def _sgd(optimizer: SGD, w: Array, g: Array, states: list[Array], lr: float) -> None:
