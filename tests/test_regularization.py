@@ -1,7 +1,9 @@
 """Penalties, limits and averages of the weights: against the reference, and PyTorch where it has
 them."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -33,10 +35,25 @@ OPTIONS = [
     {"l1": 0.02, "l2": 0.3},
     {"clip_norm": 0.3},
     {"max_norm": 0.9},
-    {"clip_norm": 0.3, "max_norm": 0.9, "l1": 0.02, "l2": 0.3},
+    {"ema": 0.7},
+    {"ema": 0.7, "max_norm": 0.9},
+    {"clip_norm": 0.3, "max_norm": 0.9, "l1": 0.02, "l2": 0.3, "ema": 0.9},
 ]
 with_options = pytest.mark.parametrize("options", OPTIONS, ids=str)
-with_some = pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[3], OPTIONS[-1]], ids=str)
+with_some = pytest.mark.parametrize(
+    "options", [OPTIONS[0], OPTIONS[3], OPTIONS[5], OPTIONS[-1]], ids=str
+)
+
+
+def moved(net):
+    """Return the parameters that the optimizer moves, where the network has their averages."""
+    kept = net._optimizer_state.other
+    if not kept:
+        return parameters(net)
+    if isinstance(net, fm.reference.MLP):
+        return kept
+    weights, biases = net._views(kept[0])
+    return [*weights, *biases]
 
 
 def penalty(net, l1=0.0, l2=0.0):
@@ -61,6 +78,8 @@ def test_training_agrees_with_the_reference(optimizer, options, dtype, isa, thre
         net.fit(X, y, 3, BATCH, LR, optimizer=optimizer, sample_weight=weights, **options)
     bound = tolerance(optimizer, dtype)
     for a, b in zip(parameters(mine), parameters(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+    for a, b in zip(moved(mine), moved(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=bound)
     # A loss is a sum of terms of about unit size, as is the penalty, of weights that are as far off
     # as those above, of which there are 416.
@@ -268,11 +287,11 @@ def test_a_clipped_step_has_the_norm(width, factors, cls, dtype, isa):
     net = cls([width, 2 * width + 1, 3], dtype=dtype, seed=2)
     before = [p.copy() for p in parameters(net)]
     net.fit(X, np.arange(10) % 3, epochs=1, batch_size=10, lr=1.0, clip_norm=1e-2, **factors)
-    moved = [a.astype(float) - b for a, b in zip(parameters(net), before, strict=True)]
+    change = [a.astype(float) - b for a, b in zip(parameters(net), before, strict=True)]
     # Parameters of about unit size round what they move by, of which there are n.
     n, eps = net.n_parameters, float(np.finfo(dtype).eps)
     bound = 32 * eps + 2 * np.sqrt(n) * eps / 1e-2
-    norm = np.sqrt(sum((m**2).sum() for m in moved))
+    norm = np.sqrt(sum((c**2).sum() for c in change))
     assert norm == pytest.approx(1e-2, rel=bound)
 
 
@@ -316,6 +335,154 @@ def test_columns_are_scaled_to_the_norm(width, cls, dtype, isa):
         np.testing.assert_array_equal(w[:, norms < 0.799], whole[:, norms < 0.799])
     for b, whole in zip(net.biases, free.biases, strict=True):
         np.testing.assert_array_equal(b, whole)
+
+
+# Averages -----------------------------------------------------------------------------------------
+
+
+class Watch(fm.Callback):
+    """Keeps what the callbacks see."""
+
+    def __init__(self):
+        self.stepping, self.rested = [], []
+
+    def on_progress(self, net, progress):
+        self.stepping.append(copy.deepcopy(parameters(net)))
+
+    def on_epoch_end(self, net, history):
+        self.rested.append(copy.deepcopy(parameters(net)))
+
+
+@ENGINES
+@every
+def test_the_network_holds_averages_between_epochs(optimizer, cls, dtype, threads):
+    """Whole batches, so that each epoch is a step."""
+    X, y = data(dtype)
+    net, raw = network(cls, dtype), network(cls, dtype)
+    watch = Watch()
+    averages = [p.astype(float) for p in parameters(net)]
+    options = {"batch_size": N, "lr": LR, "shuffle": False, "optimizer": optimizer}
+    history = net.fit(X, y, 5, ema=0.7, callbacks=[watch], validation_data=(X, y), **options)
+    for epoch in range(5):
+        raw.fit(X, y, epochs=1, **options)
+        for average, p in zip(averages, parameters(raw), strict=True):
+            average += 0.3 * (p - average)
+        for a, b, c, d in zip(
+            watch.stepping[epoch], parameters(raw), watch.rested[epoch], averages, strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(c, d, rtol=0, atol=16 * np.finfo(dtype).eps)
+    assert bits(watch.rested[-1]) == bits(parameters(net))
+    assert history.val_loss[-1] == net.evaluate(X, y)["loss"]
+    for a, b in zip(moved(net), parameters(raw), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@ENGINES
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_fit_with_the_same_average_goes_on(optimizer, cls, threads):
+    X, y = data()
+    at_once, by_one = network(cls), network(cls)
+    options = {"optimizer": optimizer, "ema": 0.9}
+    at_once.fit(X, y, epochs=3, **options)
+    for _ in range(3):
+        by_one.fit(X, y, epochs=1, **options)
+    assert everything(by_one)[0] == everything(at_once)[0]
+    assert everything(by_one)[3] == everything(at_once)[3]
+
+
+@ENGINES
+@pytest.mark.parametrize("later", [{}, {"ema": 0.5}, {"ema": 0.9, "optimizer": SGD(0.8)}], ids=str)
+def test_another_fit_starts_from_the_averages(later, cls):
+    X, y = data()
+    net, other = network(cls), network(cls)
+    net.fit(X, y, epochs=2, optimizer=SGD(0.9), ema=0.9)
+    for p, q in zip(parameters(other), parameters(net), strict=True):
+        p[...] = q
+    other.epochs_trained = net.epochs_trained
+    options = {"optimizer": SGD(0.9), **later}
+    if options["optimizer"] == SGD(0.9):
+        # What the optimizer remembers of the parameters stays.
+        other._optimizer_state = copy.deepcopy(net._optimizer_state)
+        other._optimizer_state.ema, other._optimizer_state.other = None, []
+    for each in (net, other):
+        each.fit(X, y, epochs=2, **options)
+    assert everything(net)[0] == everything(other)[0]
+    assert bool(net._optimizer_state.other) == ("ema" in later)
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "pickle"],
+)
+@ENGINES
+def test_copies_carry_the_parameters(duplicate, cls, dtype):
+    X, y = data(dtype)
+    net = network(cls, dtype)
+    net.fit(X, y, epochs=2, optimizer="adam", ema=0.9)
+    other = duplicate(net)
+    assert everything(other) == everything(net)
+    before = everything(net)
+    other.fit(X, y, epochs=1, optimizer="adam", ema=0.9)
+    assert everything(net) == before
+    net.fit(X, y, epochs=1, optimizer="adam", ema=0.9)
+    assert everything(net)[0] == everything(other)[0]
+    assert everything(net)[3] == everything(other)[3]
+
+
+@ENGINES
+def test_a_copy_made_within_an_epoch_goes_on_from_there(cls, threads):
+    X, y = data()
+    net, copies = network(cls), []
+
+    class Duplicate(fm.Callback):
+        def on_progress(self, net, progress):
+            copies.append(copy.deepcopy(net))
+
+    options = {"batch_size": N, "shuffle": False, "optimizer": "adam", "ema": 0.9}
+    net.fit(X, y, epochs=1, callbacks=[Duplicate()], **options)
+    other = copies[-1]
+    assert bits(parameters(other)) == bits(moved(net))
+    for each in (net, other):
+        each.fit(X, y, epochs=1, **options)
+    assert everything(net)[0] == everything(other)[0]
+    assert everything(net)[3] == everything(other)[3]
+
+
+@ENGINES
+@pytest.mark.parametrize("first", [{}, {"ema": 0.9}, {"ema": 0.5}], ids=str)
+def test_divergence_restores_the_parameters(first, cls, dtype):
+    X, y = data(dtype)
+    net = network(cls, dtype)
+    net.fit(X, y, epochs=1, optimizer="adam", **first)
+    before = everything(net)
+
+    class Spoil(fm.Callback):
+        def on_epoch_end(self, net, history):
+            net._optimizer_state.other[0][...] = np.nan
+
+    with pytest.raises(fm.DivergenceError):
+        net.fit(X, y, epochs=5, optimizer="adam", ema=0.9, callbacks=[Spoil()])
+    assert everything(net) == before
+    net.fit(X, y, epochs=1, optimizer="adam", **first)
+
+
+@ENGINES
+def test_an_interrupted_fit_leaves_the_averages(cls):
+    X, y = data()
+    net, raw = network(cls), []
+
+    class Stop(fm.Callback):
+        def on_progress(self, net, progress):
+            raw.append(copy.deepcopy(parameters(net)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, epochs=3, batch_size=N, lr=1.0, ema=0.9, callbacks=[Stop()])
+    assert bits(moved(net)) == bits(raw[0])
+    assert bits(parameters(net)) != bits(raw[0])
+    assert not net._optimizer_state.stepping
 
 
 # Bits ---------------------------------------------------------------------------------------------
@@ -373,6 +540,28 @@ def test_sparse_samples_have_the_bits_of_dense_ones(kind, options, dtype, thread
         assert bits(trained(kind, dtype, "images", each, compressed)) == bits(expected)
 
 
+@with_some
+@pytest.mark.parametrize("kind", ["digits", "narrow", "wide", "wide, single samples"])
+def test_progress_within_an_epoch_is_that_of_a_shorter_one(kind, options, threads, monkeypatch):
+    """The penalty of a step is added up in the next, and what threads keep is given back."""
+    monkeypatch.setattr(fm.mlp, "POLL_SECONDS", 0.0)
+    seen = {}
+
+    class Keep(fm.Callback):
+        def on_progress(self, net, progress):
+            seen[progress.samples] = progress.loss, bits(parameters(net))
+
+    net, X, y, size = problem(kind, "float32", "images")
+    each = {"batch_size": size, "lr": 0.003, "optimizer": "adam", "shuffle": False, **options}
+    net.fit(X, y, epochs=1, callbacks=[Keep()], **each)
+    whole = [samples for samples in seen if samples % size == 0][:3]
+    assert whole
+    for samples in whole:
+        other = problem(kind, "float32", "images")[0]
+        loss = other.fit(X[:samples], y[:samples], epochs=1, **each).loss[0]
+        assert seen[samples] == (loss, bits(moved(other)))
+
+
 # Arguments ----------------------------------------------------------------------------------------
 
 
@@ -389,6 +578,9 @@ def test_sparse_samples_have_the_bits_of_dense_ones(kind, options, dtype, thread
         ({"clip_norm": -1.0}, ValueError, "clip_norm must be greater than 0"),
         ({"clip_norm": 1e-40}, ValueError, "clip_norm is out of the range of float32"),
         ({"clip_norm": "1"}, TypeError, "clip_norm must be a real number"),
+        ({"ema": 1}, ValueError, r"ema must be in \(0, 1\)"),
+        ({"ema": 0.0}, ValueError, r"ema must be in \(0, 1\)"),
+        ({"ema": True}, TypeError, "ema must be a real number"),
         ({"max_norm": 0}, ValueError, "max_norm must be greater than 0"),
         ({"max_norm": float("nan")}, ValueError, "max_norm must be finite"),
         ({"max_norm": 1e39}, ValueError, "max_norm is out of the range of float32"),

@@ -246,6 +246,10 @@ typedef struct {
                                most this Euclidean norm; 0: it is not */
     double max_norm;        /* after a step the weights of each output are scaled to at most this
                                Euclidean norm; 0: they are not */
+    double ema;             /* after a step each number of average, laid out as the parameters and
+                               aligned alike, becomes ema times itself + (1 - ema) its parameter;
+                               0: there is no average */
+    void *average;
 } fm_optimizer;
 
 /* Bytes of workspace for training on x with batches of up to batch_size on up to `threads` threads,

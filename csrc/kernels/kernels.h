@@ -66,12 +66,14 @@ enum { FM_CELL_INPUTS = 16 };
  *   keep1, keep2, take1, take2     beta1, beta2, 1 - beta1, 1 - beta2
  *   root     what sqrt(s1) is multiplied by before epsilon is added
  *   decay    1 - lr weight_decay
- *   l1, l2   of the penalty, whose gradient is added first */
+ *   l1, l2   of the penalty, whose gradient is added first
+ *   average  what the average of a parameter takes of it */
 typedef struct {
     fm_update_kind kind;
     double rate, keep1, keep2, take1, take2, root, epsilon, decay;
     fm_penalty penalty;
     double l1, l2;
+    double average;
 } fm_update;
 
 /* Rows of n elements, whole vectors. Weights are penalized, in whole cells: the penalty of the
@@ -141,6 +143,8 @@ typedef struct fm_kernels {
      */
     void (*penalize)(const fm_update *update, const fm_update_block *block, void *gradient,
                      double unit, double *squares);
+    /* y = y + share * (x - y) */
+    void (*average)(size_t n, double share, const void *x, void *y);
     /* x = factor * x */
     void (*scale)(size_t n, double factor, void *x);
     /* Scale the columns of w (m, n), n whole vectors, to at most a Euclidean norm; each sum is one

@@ -242,6 +242,16 @@ static void penalize(const fm_update *u, const fm_update_block *b, void *gradien
     }
 }
 
+static void average(size_t n, double share, const void *x, void *y)
+{
+    const real *from = x;
+    real *to = y;
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec old = vec_load(to + i);
+        vec_store(to + i, vec_fma(vec_set1((real)share), vec_load(from + i) - old, old));
+    }
+}
+
 static void scale(size_t n, double factor, void *x)
 {
     real *to = x;
@@ -321,6 +331,7 @@ UPDATE(rmsprop_momentum, FM_UPDATE_RMSPROP_MOMENTUM, 2)
 void KERNEL(fill_optimizers)(fm_kernels *table)
 {
     table->penalize = penalize;
+    table->average = average;
     table->scale = scale;
     table->limit_norms = limit_norms;
     table->update[FM_UPDATE_SGD] = sgd;

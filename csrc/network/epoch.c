@@ -228,7 +228,7 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
     fm_step step = {.kernels = fm_kernels_for(network->dtype),
                     .optimizer = fm_used_optimizer(optimizer),
                     .loss = loss,
-                    .n_buffers = 1 + fm_optimizer_states(optimizer)};
+                    .n_buffers = 1 + fm_optimizer_buffers(optimizer)};
     size_t *order;
     const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
     const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
@@ -251,13 +251,14 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     *step = (fm_step){.network = network,
                       .kernels = fm_kernels_for(network->dtype),
                       .optimizer = fm_used_optimizer(optimizer),
-                      .n_buffers = 1 + fm_optimizer_states(optimizer),
+                      .n_buffers = 1 + fm_optimizer_buffers(optimizer),
                       .x = x,
                       .y = y,
                       .loss = loss};
     step->buffers.of[0] = (void *)parameters; /* written in training only */
     for (size_t i = 1; i < step->n_buffers; i++) {
-        step->buffers.of[i] = optimizer->state[i - 1];
+        step->buffers.of[i] = i > fm_optimizer_states(optimizer) ? optimizer->average
+                                                                 : optimizer->state[i - 1];
     }
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
         lay_out(network, x, batch_size, threads, purpose, NULL, step, order) > workspace_size) {

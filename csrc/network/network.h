@@ -51,6 +51,7 @@ typedef struct {
     size_t states;
     fm_columns columns;          /* of the gradient or of the parameters */
     fm_columns state[FM_STATES]; /* of the optimizer's state */
+    fm_columns average;          /* of the parameters' average; NULL for none, or not now */
     double *cells;               /* of the penalty, from the first column and input on, or NULL */
     double *squares;             /* likewise, of a gradient's norm */
     ptrdiff_t cells_run;
@@ -144,8 +145,9 @@ double fm_sum_of_cells(const fm_network *network, const double *cells);
 
 /* The optimizer, or NULL where its step is a mode of the products: plain SGD. */
 const fm_optimizer *fm_used_optimizer(const fm_optimizer *optimizer);
-/* Buffers that it keeps. */
+/* Buffers that it keeps: of states, and all. */
 size_t fm_optimizer_states(const fm_optimizer *optimizer);
+size_t fm_optimizer_buffers(const fm_optimizer *optimizer);
 int fm_has_penalty(const fm_optimizer *optimizer);
 fm_status fm_check_optimizer(const fm_optimizer *optimizer);
 /* The number-th step of an epoch, counted from 0, for a batch of that weight. */
@@ -158,6 +160,9 @@ void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_ra
                        fm_range columns, const void *gradient, ptrdiff_t gradient_row);
 void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
                       const void *gradient);
+/* Bring averages up to date: of rows, n weights each, or of biases. */
+void fm_average(const fm_kernels *kernels, double share, size_t rows, size_t n, const void *from,
+                ptrdiff_t from_row, void *to, ptrdiff_t to_row);
 /* Before it is used: add the penalty's gradient to a gradient, and sum up the squares of the result
  * times `unit`. */
 void fm_penalize_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,

@@ -21,7 +21,7 @@ int fm_has_penalty(const fm_optimizer *optimizer)
 const fm_optimizer *fm_used_optimizer(const fm_optimizer *o)
 {
     const int plain = o && o->kind == FM_UPDATE_SGD && !fm_has_penalty(o) && !o->clip_norm &&
-                      !o->max_norm;
+                      !o->max_norm && !o->ema;
     return plain ? NULL : o;
 }
 
@@ -35,6 +35,16 @@ static int is_amount(double x)
     return x >= 0 && isfinite(x);
 }
 
+size_t fm_optimizer_buffers(const fm_optimizer *optimizer)
+{
+    return fm_optimizer_states(optimizer) + (optimizer && optimizer->ema > 0);
+}
+
+static int is_buffer(const void *buffer)
+{
+    return buffer && (uintptr_t)buffer % FM_ALIGNMENT == 0;
+}
+
 fm_status fm_check_optimizer(const fm_optimizer *o)
 {
     if (!o) {
@@ -43,11 +53,12 @@ fm_status fm_check_optimizer(const fm_optimizer *o)
     if (o->kind < 0 || o->kind >= FM_UPDATES || !(o->beta1 >= 0 && o->beta1 < 1) ||
         !(o->beta2 >= 0 && o->beta2 < 1) || !isfinite(o->epsilon) || !isfinite(o->weight_decay) ||
         !is_amount(o->l1) || !is_amount(o->l2) || !is_amount(o->clip_norm) ||
-        !is_amount(o->max_norm)) {
+        !is_amount(o->max_norm) || !(o->ema >= 0 && o->ema < 1) ||
+        (o->ema > 0 && !is_buffer(o->average))) {
         return FM_ERROR_VALUE;
     }
     for (size_t i = 0; i < fm_optimizer_states(o); i++) {
-        if (!o->state[i] || (uintptr_t)o->state[i] % FM_ALIGNMENT) {
+        if (!is_buffer(o->state[i])) {
             return FM_ERROR_VALUE;
         }
     }
@@ -69,7 +80,8 @@ fm_update fm_update_of(const fm_optimizer *o, double lr, size_t number, double w
                               : o->l2 > 0 ? FM_L2_PENALTY
                                           : FM_NO_PENALTY,
                    .l1 = o->l1 * share,
-                   .l2 = o->l2 * share};
+                   .l2 = o->l2 * share,
+                   .average = 1 - o->ema};
     if (o->kind == FM_UPDATE_ADAM || o->kind == FM_UPDATE_ADAMW) {
         const double t = (double)(o->steps + number + 1);
         const double unbiased = sqrt(1 - pow(o->beta2, t));
@@ -140,13 +152,34 @@ static fm_update_block block_of(const fm_kernels *kernels, const fm_target *t, s
     return block;
 }
 
+void fm_average(const fm_kernels *kernels, double share, size_t rows, size_t n, const void *from,
+                ptrdiff_t from_row, void *to, ptrdiff_t to_row)
+{
+    if (from_row == (ptrdiff_t)n && to_row == from_row) {
+        n *= rows;
+        rows = 1;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        kernels->average(n, share, fm_at(from, (ptrdiff_t)r * from_row, kernels->itemsize),
+                         fm_at(to, (ptrdiff_t)r * to_row, kernels->itemsize));
+    }
+}
+
 void fm_update_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,
                        fm_range columns, const void *gradient, ptrdiff_t gradient_row)
 {
+    const fm_update *u = target->update;
+    const fm_columns *average = &target->average;
+    const ptrdiff_t input = (ptrdiff_t)inputs.begin, column = (ptrdiff_t)columns.begin;
     const fm_update_block block = block_of(kernels, target, inputs.end - inputs.begin,
                                            columns.end - columns.begin, gradient, gradient_row,
-                                           (ptrdiff_t)inputs.begin, (ptrdiff_t)columns.begin, 0);
-    kernels->update[target->update->kind](target->update, &block);
+                                           input, column, 0);
+    kernels->update[u->kind](u, &block);
+    if (average->weight) {
+        fm_average(kernels, u->average, block.rows, block.n, block.weights, block.weights_row,
+                   fm_at(average->weight, input * average->row + column, kernels->itemsize),
+                   average->row);
+    }
 }
 
 static fm_update_block block_of_biases(const fm_kernels *kernels, const fm_target *t,
@@ -159,8 +192,14 @@ static fm_update_block block_of_biases(const fm_kernels *kernels, const fm_targe
 void fm_update_biases(const fm_kernels *kernels, const fm_target *target, fm_range biases,
                       const void *gradient)
 {
+    const fm_update *u = target->update;
+    const fm_columns *average = &target->average;
     const fm_update_block block = block_of_biases(kernels, target, biases, gradient);
-    kernels->update[target->update->kind](target->update, &block);
+    kernels->update[u->kind](u, &block);
+    if (average->bias) {
+        fm_average(kernels, u->average, 1, block.n, block.weights, 0,
+                   fm_at(average->bias, (ptrdiff_t)biases.begin, kernels->itemsize), 0);
+    }
 }
 
 void fm_penalize_weights(const fm_kernels *kernels, const fm_target *target, fm_range inputs,

@@ -1,4 +1,4 @@
-/* What a step does to the whole of a gradient or of an output's weights, beside the optimizer. */
+/* What a step does to a gradient as a whole, and to all weights of an output. */
 #include <math.h>
 
 #include "step_parts.h"
@@ -90,11 +90,18 @@ void fm_step_clipped(const fm_step *step, fm_batch batch, const fm_effect *effec
 void fm_step_limit(const fm_step *step, size_t part, size_t parts)
 {
     const fm_network *net = step->network;
+    const fm_kernels *kernels = step->kernels;
+    const fm_optimizer *o = step->optimizer;
     for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
-        const fm_columns w = fm_step_held(step, l, part, 0,
-                                          fm_step_width(step, l->out_stride, part, parts));
-        step->kernels->limit_norms(l->inputs, w.outputs, w.weight, w.row,
-                                   step->optimizer->max_norm);
+        const fm_range columns = fm_step_width(step, l->out_stride, part, parts);
+        const fm_columns w = fm_step_held(step, l, part, 0, columns);
+        kernels->limit_norms(l->inputs, w.outputs, w.weight, w.row, o->max_norm);
+        if (o->ema > 0) {
+            const fm_columns to = fm_step_held(step, l, part, 1 + fm_optimizer_states(o), columns);
+            fm_average(kernels, 1 - o->ema, l->inputs, w.outputs, w.weight, w.row, to.weight,
+                       to.row);
+            fm_average(kernels, 1 - o->ema, 1, w.outputs, w.bias, 0, to.bias, 0);
+        }
     }
 }

@@ -240,7 +240,7 @@ fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const lay
     fm_target target = {.mode = effect->mode,
                         .alpha = effect->alpha,
                         .update = effect->update,
-                        .states = effect->update ? step->n_buffers - 1 : 0,
+                        .states = effect->update ? fm_optimizer_states(step->optimizer) : 0,
                         .cells = effect->cells && tells ? effect->cells + cell : NULL,
                         .squares = step->squares ? step->squares + cell : NULL,
                         .cells_run = (ptrdiff_t)l->cells_run};
@@ -248,6 +248,10 @@ fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const lay
                                       : fm_step_held(step, l, part, 0, columns);
     for (size_t s = 0; s < target.states; s++) {
         target.state[s] = fm_step_held(step, l, part, 1 + s, columns);
+    }
+    /* Of weights that are limited, later. */
+    if (effect->update && step->optimizer->ema > 0 && !(step->optimizer->max_norm > 0)) {
+        target.average = fm_step_held(step, l, part, 1 + target.states, columns);
     }
     return target;
 }

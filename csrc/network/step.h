@@ -12,8 +12,8 @@
 
 #include "split.h"
 
-/* The parameters, and an optimizer's state, which is laid out alike; NULL for what there is not. */
-enum { FM_BUFFERS = 1 + FM_STATES };
+/* The parameters, an optimizer's states and the averages, which are laid out alike. */
+enum { FM_BUFFERS = 2 + FM_STATES };
 typedef struct {
     void *of[FM_BUFFERS];
 } fm_buffers;
@@ -112,8 +112,8 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
  * *diverged where the norm is not finite. */
 void fm_step_clipped(const fm_step *step, fm_batch batch, const fm_effect *effect, size_t part,
                      size_t parts, fm_meet meet, void *context, int *diverged);
-/* Scale the weights of each output to the greatest norm, after all threads have done their part of
- * the gradient and before any brings transposed weights up to date. */
+/* With a limit to norms: scale the weights of each output, and bring the averages up to date, after
+ * all threads have done their part of the gradient and before any transposes weights. */
 void fm_step_limit(const fm_step *step, size_t part, size_t parts);
 /* Bring this thread's part of the transposed weights up to date. */
 void fm_step_transpose(const fm_step *step, size_t part, size_t parts);

@@ -126,6 +126,8 @@ cdef extern from "fastmlp.h" nogil:
         int penalty_per_sample
         double clip_norm
         double max_norm
+        double ema
+        void *average
     size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                          const fm_loss *loss, const fm_optimizer *optimizer,
                                          size_t batch_size, int threads)

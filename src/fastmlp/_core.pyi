@@ -15,8 +15,8 @@ Loss = tuple[int, float, Array | None, float] | tuple[int, LossFunction, None, f
 
 # code: index into OPTIMIZERS, beta1, beta2, epsilon, weight_decay, epsilon_hat
 Rule = tuple[int, float, float, float, float, bool]
-# l1, l2, penalty_per_sample, clip_norm and max_norm with 0 for none
-Regularization = tuple[float, float, bool, float, float]
+# l1, l2, penalty_per_sample; clip_norm, max_norm and ema with 0 for none
+Regularization = tuple[float, float, bool, float, float, float]
 Optimizer = tuple[Rule, Regularization]
 
 # sums of losses and of weights, hits, samples, steps

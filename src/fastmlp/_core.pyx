@@ -415,15 +415,16 @@ cdef fm_loss as_loss(object loss, size_t outputs, fm_dtype dtype, LossCaller cal
 
 
 # (code, beta1, beta2, epsilon, weight_decay, epsilon_hat), (l1, l2, penalty_per_sample, clip_norm,
-# max_norm); the state is added by who has it.
+# max_norm, ema); the state and the average are added by who has them.
 cdef fm_optimizer as_optimizer(object optimizer) except *:
     cdef fm_optimizer as_struct
     cdef size_t i
     rule, regularization = optimizer
     code, beta1, beta2, epsilon, weight_decay, epsilon_hat = rule
-    l1, l2, as_struct.penalty_per_sample, clip_norm, max_norm = regularization
+    l1, l2, as_struct.penalty_per_sample, clip_norm, max_norm, ema = regularization
     as_struct.l1, as_struct.l2 = l1, l2
-    as_struct.clip_norm, as_struct.max_norm = clip_norm, max_norm
+    as_struct.clip_norm, as_struct.max_norm, as_struct.ema = clip_norm, max_norm, ema
+    as_struct.average = NULL
     as_struct.kind = <fm_update_kind><int>code
     as_struct.beta1, as_struct.beta2 = beta1, beta2
     as_struct.epsilon, as_struct.weight_decay = epsilon, weight_decay
@@ -542,11 +543,14 @@ cdef class Network:
         if mr.dtype != FM_FLOAT64 or mr.cols != (mx.rows + batch_size - 1) // batch_size:
             raise ValueError("one rate for each step expected, as float64")
         options.rates = <const double *>mr.data
-        for i, buffers in enumerate(state.buffers):
-            ms = view(buffers[0], True)
+        for i, array in enumerate(state.arrays()):
+            ms = view(array, True)
             if ms.dtype != self.dtype or ms.cols != mp.cols:
                 raise ValueError("a state laid out as the parameters expected")
-            mo.state[<size_t>i] = ms.data
+            if <size_t>i < <size_t>len(state.buffers):
+                mo.state[<size_t>i] = ms.data
+            else:
+                mo.average = ms.data
         mo.steps = state.steps
         options.optimizer = &mo
         options.shuffle = shuffle

@@ -7,6 +7,7 @@ epochs is in fitting.py; a subclass stores the parameters and does the arithmeti
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,7 @@ class MLP(ABC):
         l2: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
+        ema: float | None = None,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -261,6 +263,17 @@ class MLP(ABC):
             Greater than 0, or None. After each step the weights w into each unit, a column of
             `weights`, become w min(1, max_norm / |w|) (Srivastava et al. 2014, "Dropout: a simple
             way to prevent neural networks from overfitting", section 5.1).
+        ema
+            In (0, 1), or None. The decay of an exponential moving average of all parameters, which
+            starts at the parameters and after each step becomes ema a + (1 - ema) p (after Polyak &
+            Juditsky 1992, "Acceleration of stochastic approximation by averaging"). The network
+            holds the averages whenever an epoch is over: in validation, in `on_epoch_end` and after
+            the fit. The steps, the training loss and `on_progress` have the parameters themselves,
+            which stay with what the optimizer remembers: the next fit with an equal optimizer and
+            ema goes on from them, any other starts from what the network holds.
+
+        In a step the penalty's gradient is added, the sum is clipped, the optimizer takes it, the
+        norms of the weights are limited and the averages are brought up to date, in this order.
 
         Returns
         -------
@@ -302,10 +315,11 @@ class MLP(ABC):
         l2 = regularization.check_penalty(l2, "l2")
         clip_norm = regularization.check_norm(clip_norm, "clip_norm", self.dtype)
         max_norm = regularization.check_norm(max_norm, "max_norm", self.dtype)
+        ema = regularization.check_ema(ema)
         steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
         training = Training(
-            batch_size, rates, shuffle, l1, l2, clip_norm=clip_norm, max_norm=max_norm
+            batch_size, rates, shuffle, l1, l2, clip_norm=clip_norm, max_norm=max_norm, ema=ema
         )
         return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
 
@@ -342,13 +356,23 @@ class MLP(ABC):
         state = self._optimizer_state
         return [*self._buffers(), *(state.arrays() if state else [])]
 
-    def _use_optimizer(self, optimizer: optimizers.Optimizer) -> optimizers.State:
-        """Return the state to go on from with an optimizer."""
+    def _use_optimizer(
+        self, optimizer: optimizers.Optimizer, ema: float | None = None
+    ) -> optimizers.State:
+        """Return the state to go on from with an optimizer and an average of the parameters."""
         state = self._optimizer_state
+        if state is not None and state.stepping:  # in a copy made within an epoch
+            state.swap(self._buffers())
         if state is None or state.optimizer != optimizer:
             count = optimizers.STATES[optimizer.rule().name]
             state = optimizers.State(optimizer, [self._zeros() for _ in range(count)])
-            self._optimizer_state = state
+        if state.ema != ema:
+            other = [] if ema is None else self._zeros()
+            state = replace(state, ema=ema, other=other)
+            if ema is not None:
+                for mine, parameters in zip(other, self._buffers(), strict=True):
+                    mine[...] = parameters
+        self._optimizer_state = state
         return state
 
     # Use ------------------------------------------------------------------------------------

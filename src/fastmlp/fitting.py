@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from .callbacks import Callback, Progress
 from .errors import DivergenceError, NotFiniteError
 from .feeding import Feed
 from .history import History
-from .optimizers import Optimizer
+from .optimizers import Optimizer, State
 from .schedules import Rates
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Training:
         has no penalty.
     clip_norm, max_norm
         Greatest norms of the gradient and of each unit's weights, or None.
+    ema
+        Decay of the parameters' average, or None.
     first_step
         Steps of the fit before the epoch.
     rates
@@ -75,6 +77,7 @@ class Training:
     penalty_per_sample: bool = False
     clip_norm: float | None = None
     max_norm: float | None = None
+    ema: float | None = None
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0
@@ -108,7 +111,7 @@ class Snapshot:
         state = net._optimizer_state
         self._net = net
         self._arrays = [array.copy() for array in net._arrays()]
-        self._steps = state.steps if state else 0
+        self._progress = (state.steps, state.stepping) if state else (0, False)
         names = ("epochs_trained", "trained_on", "history", "_optimizer_state")
         self._attributes = {name: getattr(net, name) for name in names}
 
@@ -117,7 +120,7 @@ class Snapshot:
         net = self._net
         net.__dict__.update(self._attributes)
         if net._optimizer_state is not None:
-            net._optimizer_state.steps = self._steps
+            net._optimizer_state.steps, net._optimizer_state.stepping = self._progress
         for array, saved in zip(net._arrays(), self._arrays, strict=True):
             array[...] = saved
 
@@ -167,7 +170,7 @@ class Fit:
         """Train; see `fastmlp.MLP.fit` for what is raised."""
         net = self._net
         before = Snapshot(net)
-        state = net._use_optimizer(self._optimizer)
+        state = net._use_optimizer(self._optimizer, self._training.ema)
         history = net.history = History()
         with ExitStack() as at_end:
             at_end.callback(net._end_fit)
@@ -179,13 +182,14 @@ class Fit:
                 report = self._reporter(epoch)
                 training = replace(self._training, first_step=steps)
                 try:
-                    totals = self._feed.train(net, training, state, report)
-                    steps += totals.steps
-                    if not all(net._is_finite(p) for p in net._buffers()):
-                        raise NotFiniteError("a weight is not finite")
-                    if not all(net._is_finite(s) for s in state.arrays()):
-                        raise NotFiniteError("a moment of the optimizer is not finite")
-                    progress = report(*totals[:4])
+                    with self._stepping(state):
+                        totals = self._feed.train(net, training, state, report)
+                        steps += totals.steps
+                        if not all(net._is_finite(p) for p in net._buffers()):
+                            raise NotFiniteError("a weight is not finite")
+                        if not all(net._is_finite(s) for s in state.arrays()):
+                            raise NotFiniteError("a moment of the optimizer is not finite")
+                        progress = report(*totals[:4])
                     measured = self._measured()
                 except NotFiniteError as error:
                     failure = self._divergence(error)
@@ -205,6 +209,18 @@ class Fit:
                 if stop:
                     break
         return history
+
+    @contextmanager
+    def _stepping(self, state: State) -> Iterator[None]:
+        """Have the network hold the parameters that the optimizer moves, not their averages."""
+        if state.ema is None:
+            yield
+            return
+        state.swap(self._net._buffers())
+        try:
+            yield
+        finally:
+            state.swap(self._net._buffers())
 
     def _reporter(self, epoch: int) -> Report:
         """Return a function that tells the callbacks how far an epoch, which begins, has come."""

@@ -1,6 +1,7 @@
 """The multi-layer perceptron, computed by the C engine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ class MLP(base.MLP):
                 training.penalty_per_sample,
                 training.clip_norm or 0.0,
                 training.max_norm or 0.0,
+                training.ema or 0.0,
             ),
         )
         size = self._plan.training_workspace(samples.X, loss, optimizer, batch_size, threads)
@@ -206,7 +208,8 @@ class MLP(base.MLP):
         if kept is not None:
             # Arrays that are this network's own, and aligned.
             buffers = [self._zeros() for _ in kept.buffers]
-            self._optimizer_state = State(kept.optimizer, buffers, kept.steps)
+            other = self._zeros() if kept.other else []
+            self._optimizer_state = replace(kept, buffers=buffers, other=other)
             for array, values in zip(self._optimizer_state.arrays(), kept.arrays(), strict=True):
                 array[...] = values
 

@@ -15,7 +15,7 @@ scikit-learn's MLP where a class says so.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -293,12 +293,31 @@ class State:
         For each number it remembers of a parameter, arrays like those that hold the parameters.
     steps
         Steps taken.
+    ema
+        The decay of the parameters' average, or None where there is none.
+    other
+        With an average, arrays like those that hold the parameters: the network has the averages,
+        and these are the parameters that the optimizer moves. During an epoch's steps it is the
+        other way round.
+    stepping
+        Whether it is.
     """
 
     optimizer: Optimizer
     buffers: list[list[Array]]
     steps: int = 0
+    ema: float | None = None
+    other: list[Array] = field(default_factory=list)
+    stepping: bool = False
 
-    def arrays(self) -> Iterable[Array]:
+    def arrays(self) -> list[Array]:
         """Return all arrays."""
-        return [array for arrays in self.buffers for array in arrays]
+        return [array for arrays in self.buffers for array in arrays] + self.other
+
+    def swap(self, parameters: Iterable[Array]) -> None:
+        """Exchange a network's parameters and `other`, before an epoch's steps and after them."""
+        for mine, theirs in zip(self.other, parameters, strict=True):
+            kept = mine.copy()
+            mine[...] = theirs
+            theirs[...] = kept
+        self.stepping = not self.stepping

@@ -27,3 +27,13 @@ def check_norm(value: object, name: str, dtype: np.dtype[Any]) -> float | None:
     if not float(limits.tiny) <= number <= 1 / float(limits.tiny):
         raise ValueError(f"{name} is out of the range of {dtype}: {value!r}")
     return number
+
+
+def check_ema(value: object) -> float | None:
+    """Return the decay of an average, in (0, 1), as a `float`, or None."""
+    if value is None:
+        return None
+    number = checks.check_real(value, "ema")
+    if not 0 < number < 1:
+        raise ValueError(f"ema must be in (0, 1), got {value!r}")
+    return number

@@ -111,6 +111,8 @@ class MLP(base.MLP):
                     steps.take(state.optimizer, p, g, kept, rate, state.steps)
                 if training.max_norm is not None:
                     steps.limit_norms(self._weights, training.max_norm)
+                if training.ema is not None:
+                    steps.average(self._buffers(), state.other, training.ema)
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
 
     @staticmethod

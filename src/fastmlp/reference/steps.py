@@ -74,6 +74,12 @@ def limit_norms(weights: list[Array], limit: float) -> None:
         w[:, over] *= limit / norms[over]
 
 
+def average(parameters: list[Array], averages: list[Array], decay: float) -> None:
+    """Bring the exponential moving averages of the parameters up to date in place."""
+    for p, a in zip(parameters, averages, strict=True):
+        a += (1 - decay) * (p - a)
+
+
 def _sgd(optimizer: SGD, w: Array, g: Array, states: list[Array], lr: float) -> None:
     if not optimizer.momentum:
         ops.sgd_update(w, g, lr)
