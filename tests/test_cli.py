@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import fastmlp as fm
 import fastmlp.cli.training as cli_training
 from fastmlp.checks import HIDDEN_ACTIVATIONS
-from fastmlp.cli.app import Activation, LossName, app
+from fastmlp.cli.app import Activation, LossName, OptimizerName, app
 from fastmlp.cli.console import clock, percent
 from fastmlp.cli.progress import Reporter
 from fastmlp.cli.stop import Stop
@@ -138,6 +138,22 @@ class TestTrain:
         loaded = fm.load(tmp_path / "a" / "b" / "model.safetensors")
         for ours, theirs in zip(net.weights, loaded.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+    @pytest.mark.parametrize(("name", "lr"), [("sgd", 0.01), ("Adam", 0.001), ("rmsprop", 0.05)])
+    def test_another_optimizer_and_a_penalty(self, name, lr, blobs, tmp_path):
+        options = ["--optimizer", name, "--l2", 0.02, *(["--lr", lr] if lr == 0.05 else [])]
+        result = invoke("train", "--data", blobs, "--layers", 5, "--epochs", 3, *options)
+        assert result.exit_code == 0, result.output
+        data = fm.data.load(blobs)
+        net = fm.MLP([4, 5, 3], seed=0)
+        history = net.fit(data.X_train, data.y_train, 3, lr=lr, optimizer=name, l2=0.02)
+        record = read_history(tmp_path / "fastmlp-run")
+        assert record["history"]["loss"] == history.loss
+        settings = record["settings"]
+        assert (settings["optimizer"], settings["lr"], settings["l2"]) == (name.lower(), lr, 0.02)
+
+    def test_every_optimizer_can_be_named(self):
+        assert tuple(name.value for name in OptimizerName) == fm.optimizers.NAMES
 
     @pytest.mark.parametrize(
         ("loss", "output"),
@@ -319,6 +335,9 @@ class TestTrain:
             (["--lr", "nan"], "nan is not a positive number"),
             (["--lr", "inf"], "inf is not a positive number"),
             (["--lr", "fast"], "'--lr'"),
+            (["--l2", "-1"], "-1.0 is not a number of at least 0"),
+            (["--l2", "nan"], "nan is not a number of at least 0"),
+            (["--optimizer", "lbfgs"], "'--optimizer'"),
             (["--seed", "-1"], "-1 is not in [0, 2**64)"),
             (["--seed", str(2**64)], "is not in [0, 2**64)"),
             (["--momentum", "1"], "No such option"),

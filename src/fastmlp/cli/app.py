@@ -59,6 +59,15 @@ class LossName(StrEnum):
     POISSON = "poisson"
 
 
+class OptimizerName(StrEnum):
+    """What makes the steps, with its parameters at their defaults."""
+
+    SGD = "sgd"
+    ADAM = "adam"
+    ADAMW = "adamw"
+    RMSPROP = "rmsprop"
+
+
 def _parse_layers(text: str) -> tuple[int, ...]:
     if not text.strip():
         return ()
@@ -90,9 +99,15 @@ def _parse_init(text: str) -> str | float:
     )
 
 
-def _positive(value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
+def _positive(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value} is not a positive number")
+    return value
+
+
+def _not_negative(value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value} is not a number of at least 0")
     return value
 
 
@@ -183,10 +198,33 @@ def train(
     batch_size: Annotated[
         int, typer.Option(min=1, metavar="N", help="Rows of a training step.")
     ] = 32,
+    optimizer: Annotated[
+        OptimizerName,
+        typer.Option(
+            case_sensitive=False,
+            metavar="NAME",
+            help=f"What makes the steps: {', '.join(OptimizerName)}.",
+        ),
+    ] = OptimizerName.SGD,
     lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            metavar="NUMBER",
+            callback=_positive,
+            help="Learning rate.",
+            show_default="0.01; 0.001 unless the optimizer is sgd",
+        ),
+    ] = None,
+    l2: Annotated[
         float,
-        typer.Option("--lr", metavar="NUMBER", callback=_positive, help="Learning rate of SGD."),
-    ] = 0.01,
+        typer.Option(
+            "--l2",
+            metavar="NUMBER",
+            callback=_not_negative,
+            help="Factor of the penalty on half the sum of the squares of the weights.",
+        ),
+    ] = 0.0,
     seed: Annotated[
         int,
         typer.Option(metavar="N", callback=_seed, help="Of the initial weights and the shuffling."),
@@ -232,7 +270,9 @@ def train(
             loss=None if loss is None else loss.value,
             epochs=epochs,
             batch_size=batch_size,
+            optimizer=optimizer.value,
             lr=lr,
+            l2=l2,
             seed=seed,
             threads=threads,
             out=out,

@@ -41,7 +41,9 @@ class Settings:
     loss: str | None
     epochs: int | None
     batch_size: int
-    lr: float
+    optimizer: str
+    lr: float | None
+    l2: float
     seed: int
     threads: int | None
     out: Path
@@ -77,7 +79,8 @@ def run(settings: Settings) -> int | None:
         raise ValueError(f"--test: the data set {settings.data} brings its own test part")
     dataset = fm.data.load(settings.data, test=settings.test)
     epochs = settings.epochs or (100 if len(dataset.X_train) < 10_000 else 20)
-    settings = replace(settings, epochs=epochs)
+    lr = settings.lr or (0.01 if settings.optimizer == "sgd" else 0.001)
+    settings = replace(settings, epochs=epochs, lr=lr)
     net = build(settings, dataset)
     prepare_folder(settings.out, (MODEL, HISTORY, CURVES))
     # A training must not be lost because nobody looks on any more.
@@ -93,7 +96,9 @@ def run(settings: Settings) -> int | None:
                     dataset.y_train,
                     epochs=epochs,
                     batch_size=settings.batch_size,
-                    lr=settings.lr,
+                    lr=lr,
+                    optimizer=settings.optimizer,
+                    l2=settings.l2,
                     validation_data=(dataset.X_test, dataset.y_test),
                     callbacks=[reporter, stop],
                 )
