@@ -384,7 +384,7 @@ static void optimize(run *r, model *m, const double *x, const array *t, const do
         "", "momentum", "nesterov", "adam", "adamw", "rmsprop", "rmsprop with momentum"};
     const plan *p = m->plan;
     const size_t n = m->n_parameters;
-    fm_optimizer o = {rule, 0.8, 0.9, 1, 0.5, 0, 0, {NULL, NULL}};
+    fm_optimizer o = {.kind = rule, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1, .weight_decay = 0.5};
     double *kept = r->kept, all = 0, total;
     memset(kept, 0, FM_STATES * n * sizeof *kept);
     memcpy(m->parameters, r->start.value, n * sizeof *m->parameters);

@@ -18,6 +18,7 @@ int main(void)
             begin_dtype((fm_dtype)as);
             check_operations();
             check_networks();
+            check_regularized();
         }
         wrong += end_isa();
     }
