@@ -512,7 +512,7 @@ def test_bits_do_not_depend_on_threads(kind, x_kind, options, dtype, isa):
 
 
 @every
-@with_options
+@with_some
 def test_bits_of_every_optimizer(optimizer, options, dtype):
     each = {"optimizer": optimizer, **options}
     assert_threads_agree(lambda: trained("digits", dtype, "images", each))

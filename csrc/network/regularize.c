@@ -3,12 +3,6 @@
 
 #include "step_parts.h"
 
-/* A layer's part of the gradient. */
-static fm_columns gradient_of(const fm_step *step, const layer *l, fm_range columns)
-{
-    return fm_columns_of(step->network, l, step->gradient, columns);
-}
-
 /* What a thread owns of a gradient: its first weight of the inputs, and its first bias. */
 static void *weights_at(const fm_step *step, const fm_columns *gradient, fm_own own)
 {
@@ -29,7 +23,7 @@ static void penalize(const fm_step *step, const fm_effect *effect, size_t part, 
     for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_own own = fm_step_own(step, l, part, parts);
-        const fm_columns g = gradient_of(step, l, own.columns);
+        const fm_columns g = fm_step_stored(step, l, step->gradient, own.columns);
         const fm_target target = fm_step_target(step, effect, l, part, own.columns);
         fm_penalize_weights(step->kernels, &target, own.inputs, weights_at(step, &g, own), g.row,
                             unit);
@@ -43,7 +37,7 @@ static void scale(const fm_step *step, double factor, size_t part, size_t parts)
     for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_own own = fm_step_own(step, l, part, parts);
-        const fm_columns g = gradient_of(step, l, own.columns);
+        const fm_columns g = fm_step_stored(step, l, step->gradient, own.columns);
         for (size_t r = own.inputs.begin; r < own.inputs.end; r++) {
             step->kernels->scale(g.outputs, factor,
                                  fm_at(g.weight, (ptrdiff_t)r * g.row, net->itemsize));
@@ -58,7 +52,7 @@ static void update(const fm_step *step, const fm_effect *effect, size_t part, si
     for (size_t i = 0; i < net->n_layers; i++) {
         const layer *l = &net->layers[i];
         const fm_own own = fm_step_own(step, l, part, parts);
-        const fm_columns g = gradient_of(step, l, own.columns);
+        const fm_columns g = fm_step_stored(step, l, step->gradient, own.columns);
         const fm_target target = fm_step_target(step, effect, l, part, own.columns);
         fm_update_weights(step->kernels, &target, own.inputs, (fm_range){0, g.outputs},
                           weights_at(step, &g, own), g.row);

@@ -229,6 +229,17 @@ fm_columns fm_step_held(const fm_step *step, const layer *l, size_t part, size_t
     return held;
 }
 
+fm_columns fm_step_stored(const fm_step *step, const layer *l, void *gradient, fm_range columns)
+{
+    fm_columns stored = fm_columns_of(step->network, l, gradient, columns);
+    if (gradient == step->gradient && l == step->network->layers && step->split.by_columns) {
+        stored.weight = fm_at(gradient, (ptrdiff_t)(l->weight + columns.begin * l->inputs),
+                              step->network->itemsize);
+        stored.row = (ptrdiff_t)stored.outputs;
+    }
+    return stored;
+}
+
 fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const layer *l, size_t part,
                          fm_range columns)
 {
@@ -244,7 +255,7 @@ fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const lay
                         .cells = effect->cells && tells ? effect->cells + cell : NULL,
                         .squares = step->squares ? step->squares + cell : NULL,
                         .cells_run = (ptrdiff_t)l->cells_run};
-    target.columns = effect->gradient ? fm_columns_of(net, l, effect->gradient, columns)
+    target.columns = effect->gradient ? fm_step_stored(step, l, effect->gradient, columns)
                                       : fm_step_held(step, l, part, 0, columns);
     for (size_t s = 0; s < target.states; s++) {
         target.state[s] = fm_step_held(step, l, part, 1 + s, columns);

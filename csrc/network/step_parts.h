@@ -50,6 +50,8 @@ fm_own fm_step_own(const fm_step *step, const layer *l, size_t part, size_t part
  * with every row, and take them from the core that writes them. */
 fm_columns fm_step_held(const fm_step *step, const layer *l, size_t part, size_t buffer,
                         fm_range columns);
+/* Columns of a layer in a gradient; in the step's own a thread's columns lie together likewise. */
+fm_columns fm_step_stored(const fm_step *step, const layer *l, void *gradient, fm_range columns);
 /* What an effect is on, of columns of a layer. */
 fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const layer *l, size_t part,
                          fm_range columns);
