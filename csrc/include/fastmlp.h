@@ -280,6 +280,10 @@ typedef struct {
     double lr;
     const double *rates;     /* one a step of this call; NULL: lr for all */
     fm_optimizer *optimizer; /* NULL: plain SGD */
+    /* How the totals count: a batch by its samples, whatever their weights; and a factor of the
+     * losses, not of the penalties, 0 standing for 1. */
+    int mean_of_batches;
+    double loss_unit;
     int shuffle;
     uint64_t seed, epoch, part; /* name the order of the samples, see fm_shuffle */
     fm_totals before;           /* of the epoch's earlier parts, from which the totals go on */

@@ -26,11 +26,15 @@ typedef struct {
 static void account(epoch *e, fm_batch batch)
 {
     const double sum = fm_step_loss(&e->step, batch, &e->totals.correct);
-    e->totals.loss += sum;
-    e->totals.weight += batch.weight;
+    const double unit = e->options->loss_unit != 0 ? e->options->loss_unit : 1;
+    const double share = e->options->mean_of_batches && batch.weight > 0
+                             ? (double)batch.count / batch.weight
+                             : 1;
+    e->totals.loss += unit * share * sum;
+    e->totals.weight += share * batch.weight;
     e->totals.samples += batch.count;
     e->totals.steps++;
-    e->owed = batch.weight;
+    e->owed = share * batch.weight;
     e->cells = e->step.cells[batch.number % 2];
     if (!isfinite(sum)) {
         e->diverged = 1;

@@ -147,6 +147,8 @@ cdef extern from "fastmlp.h" nogil:
         double lr
         const double *rates
         fm_optimizer *optimizer
+        int mean_of_batches
+        double loss_unit
         int shuffle
         uint64_t seed
         uint64_t epoch

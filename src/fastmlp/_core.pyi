@@ -75,6 +75,7 @@ class Network:
         batch_size: int,
         threads: int,
         rates: Array,
+        counting: tuple[bool, float],
         shuffle: bool,
         seed: int,
         epoch: int,

@@ -515,7 +515,7 @@ cdef class Network:
         return fm_network_training_workspace(self.plan, &mx, &ml, used, batch_size, threads)
 
     def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
-                    int threads, rates, bint shuffle, uint64_t seed, uint64_t epoch,
+                    int threads, rates, counting, bint shuffle, uint64_t seed, uint64_t epoch,
                     uint64_t part, before, workspace, progress, double poll_seconds):
         """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
         was finite.
@@ -553,6 +553,7 @@ cdef class Network:
                 mo.average = ms.data
         mo.steps = state.steps
         options.optimizer = &mo
+        options.mean_of_batches, options.loss_unit = counting
         options.shuffle = shuffle
         options.seed = seed
         options.epoch = epoch

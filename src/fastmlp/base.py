@@ -5,10 +5,11 @@ epochs is in fitting.py; a subclass stores the parameters and does the arithmeti
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,10 @@ class MLP(ABC):
     optimizer
         The optimizer of the last fit, an object of `fastmlp.optimizers`, or None.
     """
+
+    _counting: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """How losses and penalties are counted where it differs from `Training`'s way: what belongs to
+    scikit-learn's estimators alone."""
 
     _weights: list[Array]
     _biases: list[Array]
@@ -321,6 +326,7 @@ class MLP(ABC):
         training = Training(
             batch_size, rates, shuffle, l1, l2, clip_norm=clip_norm, max_norm=max_norm, ema=ema
         )
+        training = replace(training, **self._counting)
         return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
 
     def loss_and_gradients(

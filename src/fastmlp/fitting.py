@@ -59,6 +59,11 @@ class Training:
         Greatest norms of the gradient and of each unit's weights, or None.
     ema
         Decay of the parameters' average, or None.
+    mean_of_batches
+        Whether the epoch's loss counts a batch by the number of its samples, whatever their
+        weights.
+    loss_unit
+        Factor of the losses, but not of the penalties, as the epoch reports them.
     first_step
         Steps of the fit before the epoch.
     rates
@@ -78,6 +83,8 @@ class Training:
     clip_norm: float | None = None
     max_norm: float | None = None
     ema: float | None = None
+    mean_of_batches: bool = False
+    loss_unit: float = 1.0
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0
@@ -255,7 +262,7 @@ class Fit:
         if not self._net._regression:
             history.accuracy.append(progress.accuracy)
         if measured is not None:
-            history.val_loss.append(measured["loss"])
+            history.val_loss.append(self._training.loss_unit * measured["loss"])
             if not self._net._regression:
                 history.val_accuracy.append(measured["accuracy"])
 

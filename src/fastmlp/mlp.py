@@ -113,6 +113,7 @@ class MLP(base.MLP):
             batch_size,
             threads,
             training.rates,
+            (training.mean_of_batches, training.loss_unit),
             training.shuffle,
             self.seed,
             self.epochs_trained,

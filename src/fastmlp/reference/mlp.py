@@ -92,11 +92,13 @@ class MLP(base.MLP):
                 given = samples.weights
                 weight = float(stop - start if given is None else given[rows].sum())
                 l1, l2 = self._penalty_factors(training, weight)
-                loss += steps.penalty(self._weights, l1, l2)
+                loss = training.loss_unit * loss + steps.penalty(self._weights, l1, l2)
                 if not math.isfinite(loss):
                     raise NotFiniteError(f"the loss is {loss}")
-                total_loss += loss * weight
-                total_weight += weight
+                by_count = training.mean_of_batches and weight > 0
+                counted = float(stop - start) if by_count else weight
+                total_loss += loss * counted
+                total_weight += counted
                 total_correct += self._hits(outputs[-1], samples.y[rows])
                 weight_gradients, bias_gradients = self._backward(outputs, known, dy)
                 steps.add_penalty_gradient(self._weights, weight_gradients, l1, l2)
