@@ -1,0 +1,62 @@
+"""Which values the estimators' parameters may have, as scikit-learn checks them."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from .. import losses, optimizers, schedules
+from ..checks import HIDDEN_ACTIVATIONS
+
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+FRACTION = Interval(Real, 0, 1, closed="left")
+COUNT = Interval(Integral, 1, None, closed="left")
+
+ACTIVATIONS = {"logistic", *HIDDEN_ACTIVATIONS}
+
+SHARED: dict[str, Any] = {
+    "hidden_layer_sizes": ["array-like", COUNT],
+    "activation": [StrOptions(ACTIVATIONS), "array-like"],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+    "alpha": [NOT_NEGATIVE],
+    "batch_size": [StrOptions({"auto"}), COUNT],
+    "learning_rate": [
+        StrOptions({"constant", "invscaling", "adaptive"}),
+        schedules.Schedule,
+        callable,
+    ],
+    "learning_rate_init": [POSITIVE],
+    "power_t": [NOT_NEGATIVE],
+    "max_iter": [COUNT],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [NOT_NEGATIVE],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [FRACTION],
+    "beta_1": [FRACTION],
+    "beta_2": [FRACTION],
+    "epsilon": [POSITIVE],
+    "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+    "max_fun": [COUNT],
+    "optimizer": [StrOptions(set(optimizers.NAMES)), optimizers.Optimizer, None],
+    "callbacks": ["array-like", None],
+    "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+}
+
+FOR_CLASSES = {
+    name
+    for name, kind in losses.resolve.CLASSES.items()
+    if {"sigmoid", "softmax"}.intersection(kind.outputs)
+}
+CLASSIFIER_LOSSES: list[Any] = [StrOptions({"log_loss", *FOR_CLASSES}), losses.Loss, callable]
+REGRESSOR_LOSSES: list[Any] = [
+    StrOptions({"squared_error", *(set(losses.NAMES) - FOR_CLASSES)}),
+    losses.Loss,
+    callable,
+]

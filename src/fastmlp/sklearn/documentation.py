@@ -1,0 +1,108 @@
+"""What the estimators' docstrings say alike."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T", bound=type)
+
+PARAMETERS = """
+    hidden_layer_sizes
+        The width of each hidden layer; an integer is one layer.
+    activation
+        Of the hidden layers: a name for all of them, or a sequence of one for each. Scikit-learn's
+        identity, logistic, tanh and relu, or one of `fastmlp.MLP`.
+    solver
+        "adam"; "sgd", with momentum; or "lbfgs", which minimizes the loss over all samples at once.
+    alpha
+        Strength of the L2 penalty alpha / 2 sum w^2 over the weights, divided by the number of the
+        batch's samples, or by the sum of their weights.
+    batch_size
+        Samples to a step; "auto" is min(200, n_samples).
+    learning_rate
+        With "sgd": "constant", "invscaling" for learning_rate_init / (t_ + 1)^power_t from epoch to
+        epoch, or "adaptive", which divides it by 5 each time the fit would otherwise end for want
+        of progress. With every solver but "lbfgs": an object of `fastmlp.schedules`, or a function
+        f(step) that returns the rate; then `learning_rate_init` is not used.
+    learning_rate_init
+        The learning rate.
+    power_t
+        See `learning_rate`.
+    max_iter
+        Epochs, or iterations of "lbfgs", at most.
+    shuffle
+        Whether each epoch visits the samples in a new order. It is not scikit-learn's, so that
+        with it results differ by chance.
+    random_state
+        Of the initial weights, which are scikit-learn's, of the samples that `early_stopping` sets
+        aside, likewise, and of orders and dropout.
+    tol
+        A fit ends when for more than n_iter_no_change epochs in a row the training loss, or with
+        `early_stopping` the score, has not improved by tol; "lbfgs" when no element of the gradient
+        is larger.
+    verbose
+        Whether to print the loss of each epoch.
+    warm_start
+        Whether `fit` goes on from what it learned before.
+    momentum, nesterovs_momentum
+        Of "sgd".
+    early_stopping
+        Whether to set samples aside, unless `fit` is given some, measure the score on them after
+        each epoch, let it decide when to end, and keep the weights of the best epoch.
+    validation_fraction
+        The share of the samples to set aside.
+    beta_1, beta_2, epsilon
+        Of "adam".
+    n_iter_no_change
+        See `tol`; infinity for never.
+    max_fun
+        How often "lbfgs" evaluates the loss at most.{own}
+    optimizer
+        What makes the steps in place of the solver: a name or an object of `fastmlp.optimizers`.
+    callbacks
+        Objects of `fastmlp.Callback`.
+    dtype
+        "float32" or "float64", of the network. None is scikit-learn's rule: float32 for X of
+        float32, else float64, and always that with "lbfgs". float32 takes about half the time."""
+
+ATTRIBUTES = """
+    network_
+        The `fastmlp.MLP`: to save, to convert, to look at.
+    coefs_, intercepts_
+        Lists of weights, (fan_in, fan_out), and of biases, (fan_out,), of the layers: the network's
+        own arrays, which can be written to. Assigning to an item copies into them.
+    history_
+        The `fastmlp.History` of the last fit; not with "lbfgs".
+    loss_, loss_curve_, best_loss_
+        Training loss of the last epoch, of all epochs, and the least. `best_loss_` is None with
+        `early_stopping`.
+    validation_scores_, best_validation_score_
+        With `early_stopping` {score} after each epoch, and the best; else None.
+    n_iter_, t_
+        Epochs of the last fit; samples seen since the network was new.
+    n_layers_, n_outputs_, out_activation_
+        Layers, the input counted; outputs, and their activation by scikit-learn's name.
+    n_features_in_, feature_names_in_
+        Of the X that was fitted."""
+
+
+def documented(own: str, score: str) -> Callable[[T], T]:
+    """Fill in the shared parts of a class's docstring.
+
+    Parameters
+    ----------
+    own
+        Parameters that only this class has after scikit-learn's, with their descriptions.
+    score
+        What scores are by default.
+    """
+
+    def fill(cls: T) -> T:
+        assert cls.__doc__ is not None
+        parameters = PARAMETERS.format(own=own)
+        attributes = ATTRIBUTES.format(score=score)
+        cls.__doc__ = cls.__doc__.format(
+            parameters=parameters.strip(), attributes=attributes.strip()
+        )
+        return cls
+
+    return fill

@@ -1,0 +1,245 @@
+"""The solvers "sgd" and "adam": epochs of mini-batches, and scikit-learn's rules for their end."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from .. import optimizers
+from ..callbacks import Callback
+from ..schedules import Schedule
+from .data import Data
+
+if TYPE_CHECKING:
+    from ..history import History
+    from ..mlp import MLP
+    from .base import BaseMLP
+
+Array = npt.NDArray[Any]
+
+SMALLEST_RATE = 1e-6
+"""An adaptive learning rate that is not above this is not made smaller."""
+ADAPTIVE_DIVISOR = 5.0
+
+
+def start(estimator: "BaseMLP") -> None:
+    """Set the attributes that a first fit starts from."""
+    estimator.loss_curve_ = []
+    estimator._no_improvement_count = 0
+    early = estimator.early_stopping
+    estimator.validation_scores_ = [] if early else None
+    estimator.best_validation_score_ = -np.inf if early else None
+    estimator.best_loss_ = None if early else np.inf
+    if early:
+        estimator._best_parameters = copies(estimator.network_)
+
+
+def copies(net: "MLP") -> list[Array]:
+    """Return copies of the arrays that hold the parameters."""
+    return [array.copy() for array in net._buffers()]
+
+
+def optimizer_of(estimator: "BaseMLP") -> optimizers.Optimizer:
+    """Return what makes the steps."""
+    if estimator.optimizer is not None:
+        return optimizers.get(estimator.optimizer)
+    if estimator.solver == "adam":
+        # Scikit-learn adds epsilon before the correction of the moments.
+        return optimizers.Adam(
+            estimator.beta_1, estimator.beta_2, estimator.epsilon, epsilon_hat=True
+        )
+    nesterov = bool(estimator.nesterovs_momentum) and estimator.momentum > 0
+    return optimizers.SGD(estimator.momentum, nesterov)
+
+
+class Rate(Schedule):
+    """The learning rate by scikit-learn's rules, which may change between epochs."""
+
+    def __init__(self, estimator: "BaseMLP") -> None:
+        self._initial = float(estimator.learning_rate_init)
+        self._rule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
+        self._power = estimator.power_t
+        self.value = self._initial
+
+    def rates(self, steps: Array, total_steps: int, steps_per_epoch: int) -> Array:
+        """Return the rate of each of some steps."""
+        return np.full(len(steps), self.value)
+
+    def end_epoch(self, n_seen: int) -> None:
+        """Note that so many samples have been seen."""
+        if self._rule == "invscaling":
+            self.value = self._initial / (n_seen + 1) ** self._power
+
+    def lower(self, why: str, verbose: bool) -> bool:
+        """Make the rate smaller; return False where the fit should rather end."""
+        if self._rule != "adaptive":
+            text = "Stopping."
+        elif self.value <= SMALLEST_RATE:
+            text = "Learning rate too small. Stopping."
+        else:
+            self.value /= ADAPTIVE_DIVISOR
+            text = f"Setting learning rate to {self.value:f}"
+        if verbose:
+            print(why, text)
+        return text.startswith("Setting")
+
+
+class Watch(Callback):
+    """Keeps the estimator's attributes after each epoch, and says when to stop.
+
+    Parameters
+    ----------
+    estimator
+        Whose fit it is.
+    n_samples
+        Samples in an epoch.
+    validation
+        What scores are taken on, or None.
+    rate
+        The learning rate.
+    incremental
+        Whether there is one epoch only.
+    """
+
+    def __init__(
+        self,
+        estimator: "BaseMLP",
+        n_samples: int,
+        validation: Data | None,
+        rate: Rate,
+        incremental: bool,
+    ) -> None:
+        self._estimator = estimator
+        self._n_samples = n_samples
+        self._validation = validation
+        self._rate = rate
+        self._incremental = incremental
+
+    def on_epoch_end(self, net: "MLP", history: "History") -> bool:
+        """Account for an epoch; return whether to stop."""
+        fitted = self._estimator
+        fitted.n_iter_ += 1
+        fitted.t_ += self._n_samples
+        fitted.loss_ = history.loss[-1]
+        fitted.loss_curve_.append(fitted.loss_)
+        if fitted.verbose:
+            print(f"Iteration {fitted.n_iter_}, loss = {fitted.loss_:.8f}")
+        self._compare(net)
+        self._rate.end_epoch(fitted.t_)
+        if fitted._no_improvement_count > fitted.n_iter_no_change:
+            kind = "Training loss" if self._validation is None else "Validation score"
+            why = (
+                f"{kind} did not improve more than tol={fitted.tol:f} for "
+                f"{fitted.n_iter_no_change} consecutive epochs."
+            )
+            if not self._rate.lower(why, fitted.verbose):
+                return True
+            fitted._no_improvement_count = 0
+        if not self._incremental and fitted.n_iter_ == fitted.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({fitted.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return False
+
+    def _compare(self, net: "MLP") -> None:
+        """Count the epochs without improvement, and keep the best parameters."""
+        fitted = self._estimator
+        held_out = self._validation
+        if held_out is None:
+            loss = fitted.loss_
+            worse = loss > fitted.best_loss_ - fitted.tol
+            fitted.best_loss_ = min(fitted.best_loss_, loss)
+        else:
+            score = net.score(held_out.X, held_out.y, held_out.weights)
+            fitted.validation_scores_.append(score)
+            if fitted.verbose:
+                print(f"Validation score: {score:f}")
+            worse = score < fitted.best_validation_score_ + fitted.tol
+            if score > fitted.best_validation_score_:
+                fitted.best_validation_score_ = score
+                fitted._best_parameters = copies(net)
+        fitted._no_improvement_count = fitted._no_improvement_count + 1 if worse else 0
+
+
+def split(estimator: "BaseMLP", data: Data) -> tuple[Data, Data]:
+    """Return the samples to train on, and those that scikit-learn would hold out."""
+    binary = is_classifier(estimator) and estimator.n_outputs_ == 1
+    train, held_out = train_test_split(
+        np.arange(len(data)),
+        random_state=estimator._random_state,
+        test_size=estimator.validation_fraction,
+        stratify=data.y[:, 0] if binary else None,
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    return data.rows(train), data.rows(held_out)
+
+
+def batch_size_of(estimator: "BaseMLP", n_samples: int) -> int:
+    """Return the samples of a step."""
+    if estimator.batch_size == "auto":
+        return min(200, n_samples)
+    if estimator.batch_size > n_samples:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=2,
+        )
+    return min(int(estimator.batch_size), n_samples)
+
+
+def fit(
+    estimator: "BaseMLP", data: Data, validation: Data | None, incremental: bool, fresh: bool
+) -> None:
+    """Train for up to max_iter epochs, or one."""
+    net: Any = estimator.network_
+    if estimator.early_stopping and incremental:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if not incremental:
+        # Each fit starts the optimizer anew.
+        net._optimizer_state = None
+    if estimator.early_stopping and validation is None:
+        data, validation = split(estimator, data)
+    if fresh:
+        # After all that scikit-learn draws from the same source.
+        net.seed = int(estimator._random_state.randint(2**31))
+    rate = Rate(estimator)
+    estimator.n_iter_ = 0
+    deciding = validation if estimator.early_stopping else None
+    watch = Watch(estimator, len(data), deciding, rate, incremental)
+    net._counting = {
+        "penalty_per_sample": True,
+        "mean_of_batches": True,
+        "loss_unit": estimator._loss_unit,
+    }
+    try:
+        net.fit(
+            data.X,
+            data.y,
+            epochs=1 if incremental else estimator.max_iter,
+            batch_size=batch_size_of(estimator, len(data)),
+            lr=rate if isinstance(estimator.learning_rate, str) else estimator.learning_rate,
+            shuffle=bool(estimator.shuffle),
+            callbacks=[watch, *(estimator.callbacks or ())],
+            validation_data=None if validation is None else validation.triple(),
+            sample_weight=data.weights,
+            optimizer=optimizer_of(estimator),
+            l2=estimator.alpha,
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    finally:
+        del net._counting
+    estimator.history_ = net.history
+    if estimator.early_stopping:
+        for array, best in zip(net._buffers(), estimator._best_parameters, strict=True):
+            array[...] = best
