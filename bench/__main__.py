@@ -24,7 +24,13 @@ SCHEMA = 1
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 
-LEAST_SECONDS = {"training": 0.0, "prediction": 0.05, "product": 0.01}
+LEAST_SECONDS = {
+    "training": 0.0,
+    "prediction": 0.05,
+    "product": 0.01,
+    "estimatorfit": 0.0,
+    "estimatorrow": 0.05,
+}
 """Shortest sample by kind of workload; calls that are shorter are repeated within a sample."""
 
 
@@ -45,7 +51,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         metavar="TEXT,...",
-        help="workloads with one of these texts in name or kind (training, prediction, product)",
+        help="workloads with one of these texts in name or kind (training, prediction, product, "
+        "estimator)",
     )
     parser.add_argument("--peers", metavar="NAME,...", help="only these peers beside fastmlp")
     parser.add_argument(

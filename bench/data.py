@@ -1,5 +1,6 @@
 """The rows of the workloads, and tasks made of them."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import workloads
-from .tasks import PredictionTask, ProductTask, Task, TrainingTask
+from .tasks import EstimatorTask, PredictionTask, ProductTask, Task, TrainingTask
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +40,8 @@ class Data:
             return product_task(workload, threads)
         if not isinstance(workload, workloads.NetworkWorkload):
             raise TypeError(f"{workload.name} has no data")
+        if isinstance(workload, workloads.EstimatorFit | workloads.EstimatorRow):
+            return self._estimator_task(workload, threads)
         from fastmlp.initializers import initial_weights
 
         weights = initial_weights(workload.layers, "he", "float32", SEED)
@@ -62,6 +65,28 @@ class Data:
             SEED,
         )
 
+    def _estimator_task(
+        self, workload: workloads.EstimatorFit | workloads.EstimatorRow, threads: int
+    ) -> EstimatorTask:
+        """Return samples and an estimator's parameters; a row's network is fitted in no time."""
+        X, y = self._rows(workload)
+        is_fit = isinstance(workload, workloads.EstimatorFit)
+        options: dict[str, Any] = {
+            "hidden_layer_sizes": workload.layers[1:-1],
+            "max_iter": workload.epochs if is_fit else 1,
+            "n_iter_no_change": math.inf,
+            "shuffle": is_fit,
+            "random_state": SEED,
+        }
+        grid = {}
+        if is_fit and workload.settings:
+            rates = [0.0005, 0.001, 0.002, 0.005]
+            alphas = [10.0**-power for power in range(1, 1 + workload.settings // len(rates))]
+            grid = {"learning_rate_init": rates, "alpha": alphas}
+        dtype = workload.dtype if is_fit else "float64"
+        path = self._stored(X, workload)
+        return EstimatorTask(threads, workload.layers, path, [], [], y, options, grid, dtype)
+
     def _rows(self, workload: workloads.NetworkWorkload) -> tuple[Any, Array]:
         """Return X and y."""
         rng = np.random.default_rng(SEED)
@@ -69,6 +94,12 @@ class Data:
         if workload.source == "mnist":
             X, y = self.mnist()
             return X[: workload.rows], y[: workload.rows]
+        if workload.source == "digits":
+            import fastmlp as fm
+
+            digits = fm.data.load("digits")
+            rows = slice(max(workload.rows, 1000))
+            return digits.X_train[rows], digits.y_train[rows]
         if workload.source == "dense":
             # 1 - [0, 1) holds no zero.
             return 1 - rng.random(shape, np.float32), rng.integers(0, 10, workload.rows)

@@ -77,6 +77,28 @@ class TrainingTask(NetworkTask):
 
 
 @dataclass(frozen=True)
+class EstimatorTask(NetworkTask):
+    """An MLPClassifier with parameters of scikit-learn's, and samples for it.
+
+    Attributes
+    ----------
+    y
+        (n,) labels.
+    options
+        The estimator's parameters.
+    grid
+        Parameters to search over in 5 folds, or none.
+    dtype
+        Of the rows as the estimator is given them.
+    """
+
+    y: Array
+    options: dict[str, Any]
+    grid: dict[str, list[Any]]
+    dtype: str
+
+
+@dataclass(frozen=True)
 class PredictionTask(NetworkTask):
     """Probabilities of all rows of X."""
 

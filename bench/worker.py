@@ -58,13 +58,17 @@ class Contest:
         Short calls are counted so that a sample takes `least_seconds`.
         """
         self.subject = getattr(self.module, CLASSES[kind])(task.loaded())
+        if kind == "estimatorfit":
+            self.call = self.subject.fit
+            self.call()
+            return self.subject.result()
         if kind == "training":
             self.call = self.subject.epoch
             self.subject.reset()
             self.subject.epoch()
             weights, biases = self.subject.parameters()
             return [np.array(values) for values in (*weights, *biases)]
-        self.call = self.subject.predict if kind == "prediction" else self.subject.multiply
+        self.call = self.subject.multiply if kind == "product" else self.subject.predict
         result = np.array(self.call())
         self.seconds = self._shortest(least_seconds / 2)
         self.calls = max(1, math.ceil(least_seconds / self.seconds))

@@ -1,12 +1,16 @@
-"""What is measured: trainings, predictions and matrix products, and what each costs at least."""
+"""What is measured: trainings, predictions and matrix products, and what each costs at least.
+
+The workloads of the estimators are those of scikit-learn's users: its interface, its defaults.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-Source = Literal["mnist", "dense", "table", "sparse"]
-"""MNIST's uint8 rows; uniform float32 without a zero; normal float32; CSR rows of 1 % density."""
+Source = Literal["mnist", "dense", "table", "sparse", "digits"]
+"""MNIST's uint8 rows; uniform float32 without a zero; normal float32; CSR rows of 1 % density; the
+digits of 8 x 8 pixels."""
 
 MNIST = (784, 128, 64, 32, 10)
 MEDIUM = (784, 1000, 500, 10)
@@ -120,6 +124,39 @@ class Product(Workload):
         return float(FLOAT_BYTES * (self.m * self.k + self.k * self.n + self.m * self.n))
 
 
+@dataclass(frozen=True)
+class EstimatorFit(NetworkWorkload):
+    """Fits of an MLPClassifier with Adam, as scikit-learn's users call them.
+
+    Attributes
+    ----------
+    epochs
+        Of each fit; none ends early.
+    settings
+        How many settings a search in 5 folds compares; 0 for one fit on all rows.
+    dtype
+        Of the rows that the estimator is given.
+    """
+
+    batch_size: int
+    epochs: int
+    settings: int = 0
+    dtype: str = "float64"
+
+    @property
+    def flops(self) -> float:
+        """Those of the fits; a search makes five for each setting, of four fifths of the rows."""
+        first = self.layers[0] * self.layers[1]
+        each = 2.0 * self.rows * (3 * multiplications(self.layers) - first) * self.epochs
+        # The best setting is fitted on all rows again.
+        return each * (1 + 4 * self.settings)
+
+
+@dataclass(frozen=True)
+class EstimatorRow(Prediction):
+    """`predict_proba` of one row by a fitted MLPClassifier, as scikit-learn's users call it."""
+
+
 def shape_text(layers: tuple[int, ...]) -> str:
     """Return the widths as they are written in a workload's name."""
     return "-".join(map(str, layers))
@@ -160,6 +197,32 @@ def predictions() -> Iterator[Prediction]:
     yield Prediction("predict 10,000 dense rows", True, MNIST, 10_000, "dense")
 
 
+def estimators(quick: bool) -> Iterator[Workload]:
+    """Yield the workloads of the estimators."""
+
+    def fit(
+        title: str,
+        layers: tuple[int, ...],
+        rows: int,
+        source: Source,
+        epochs: int,
+        settings: int = 0,
+        dtype: str = "float64",
+    ) -> EstimatorFit:
+        rows = rows // 10 if quick and rows > 10_000 else rows
+        name = f"estimator: {title}, {rows:,} rows"
+        return EstimatorFit(name, False, layers, rows, source, 200, epochs, settings, dtype)
+
+    digits = (64, 100, 10)
+    yield fit("fit table 30-100-2, 5 epochs", (30, 100, 2), 100_000, "table", 5)
+    yield fit("fit digits 64-100-10, 50 epochs", digits, 1_437, "digits", 50)
+    yield fit("fit MNIST 784-100-10, 2 epochs", (784, 100, 10), 60_000, "mnist", 2, dtype="float32")
+    settings = 4 if quick else 20
+    yield fit(f"search {settings} settings, digits 64-30-10, 20 epochs", (64, 30, 10), 1_437,
+              "digits", 20, settings)  # fmt: skip
+    yield EstimatorRow("estimator: predict_proba of 1 digit", False, digits, 1, "digits")
+
+
 def products(quick: bool) -> Iterator[Product]:
     """Yield the squares, and the shapes that the layers of the trainings multiply."""
     squares = (64, 256, 1024) if quick else (64, 128, 256, 512, 1024, 2048)
@@ -184,4 +247,4 @@ def products(quick: bool) -> Iterator[Product]:
 
 def suite(quick: bool) -> list[Workload]:
     """Return all workloads, in the order of the table."""
-    return [*trainings(quick), *predictions(), *products(quick)]
+    return [*trainings(quick), *predictions(), *products(quick), *estimators(quick)]

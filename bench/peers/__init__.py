@@ -9,6 +9,10 @@ A module offers any of three classes, each made from a task (see `bench.tasks`) 
     `predict()` returns the probabilities as a NumPy array.
 `Product`
     `multiply()` returns the product.
+`EstimatorFit`
+    `fit()` fits the estimator, or searches; `result()` returns how well it then does.
+`EstimatorRow`
+    `predict()` returns the probabilities.
 """
 
 import importlib.util
@@ -20,8 +24,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-CLASSES = {"training": "Trainer", "prediction": "Predictor", "product": "Product"}
+CLASSES = {
+    "training": "Trainer",
+    "prediction": "Predictor",
+    "product": "Product",
+    "estimatorfit": "EstimatorFit",
+    "estimatorrow": "EstimatorRow",
+}
 """The class that serves a kind of workload."""
+
+ESTIMATORS = ("estimatorfit", "estimatorrow")
 
 
 @dataclass(frozen=True)
@@ -61,10 +73,17 @@ FASTMLP = "fastmlp"
 """The contestant to which all others are compared."""
 
 PEERS = (
-    Peer(FASTMLP, "fastmlp_", "fastmlp", ("training", "prediction", "product"), sparse=True),
+    Peer(
+        FASTMLP,
+        "fastmlp_",
+        "fastmlp",
+        ("training", "prediction", "product", *ESTIMATORS),
+        sparse=True,
+    ),
+    Peer("fastmlp, float32", "fastmlp_float32", "scikit-learn", ("estimatorfit",)),
     Peer("fastmlp, made dense", "fastmlp_dense", "fastmlp", ("training",), True, True),
     Peer("NumPy", "numpy_", "numpy", ("training", "prediction", "product")),
-    Peer("scikit-learn", "scikit_learn", "scikit-learn", ("training",), sparse=True),
+    Peer("scikit-learn", "scikit_learn", "scikit-learn", ("training", *ESTIMATORS), sparse=True),
     Peer("PyTorch", "pytorch", "torch", ("training", "prediction", "product")),
     Peer("torch.compile", "torch_compile", "torch", ("training",), slow_start=True),
     Peer("JAX", "jax_", "jax", ("training", "prediction")),

@@ -5,6 +5,7 @@ import numpy as np
 import fastmlp as fm
 
 from ..tasks import Array, NetworkTask, PredictionTask, ProductTask, TrainingTask
+from . import estimators
 
 
 def network(task: NetworkTask, seed: int = 0) -> fm.MLP:
@@ -50,6 +51,18 @@ class Predictor:
 
     def predict(self) -> Array:
         return self.net.predict_proba(self.X)
+
+
+class EstimatorFit(estimators.Fit):
+    """`fastmlp.sklearn`, in the dtype of the rows."""
+
+    module = "fastmlp.sklearn"
+
+
+class EstimatorRow(estimators.Row):
+    """`fastmlp.sklearn`."""
+
+    module = "fastmlp.sklearn"
 
 
 class Product:

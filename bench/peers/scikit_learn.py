@@ -1,4 +1,4 @@
-"""scikit-learn: MLPClassifier with plain SGD.
+"""scikit-learn: MLPClassifier with plain SGD, and as its users call it.
 
 `partial_fit` goes through the samples once. The batches are the other contestants' because the
 rows are put in order first, within the time, in place of its own shuffling.
@@ -8,6 +8,19 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier
 
 from ..tasks import Array, TrainingTask
+from . import estimators
+
+
+class EstimatorFit(estimators.Fit):
+    """Its own estimator."""
+
+    module = "sklearn.neural_network"
+
+
+class EstimatorRow(estimators.Row):
+    """Its own estimator."""
+
+    module = "sklearn.neural_network"
 
 
 class Trainer:
