@@ -277,6 +277,28 @@ def test_frames_of_polars():
     )
 
 
+@BOTH
+def test_plain_arrays_need_no_general_checks(cls, monkeypatch):
+    """They take scikit-learn a hundred microseconds, thirty times as long as a row takes."""
+    from fastmlp.sklearn import base
+
+    def unwanted(*arguments, **options):
+        raise AssertionError("the general checks ran")
+
+    for dtype in (np.float32, np.float64):
+        features = X.astype(dtype)
+        estimator = small(cls).fit(features, Y[cls])
+        expected = estimator.predict(features)
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "validate_data", unwanted)
+            patch.setattr(base, "check_is_fitted", unwanted)
+            np.testing.assert_array_equal(estimator.predict(features[:1]), expected[:1])
+            if cls is MLPClassifier:
+                estimator.predict_proba(features[:1])
+            with pytest.raises(AssertionError, match="general checks"):
+                estimator.predict(features[:1].tolist())
+
+
 # Within scikit-learn's tools -------------------------------------------------------------------
 
 
