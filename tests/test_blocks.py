@@ -129,6 +129,21 @@ def test_class_weights_and_losses_that_couple_a_batch(cls):
     assert fitted(net, Blocks(X, y, rows=ROWS), shuffle=False) == expected
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_class_weights_of_soft_targets(cls, order):
+    rng = np.random.default_rng(5)
+    X, y = samples("float64", "probabilities", k=17)
+    y = np.asarray(y, np.float64, order=order)
+    for batch in (7, 16):
+        loss = losses.CrossEntropy(class_weight=rng.random(17) + 0.1)
+        first, second = (
+            cls([WIDTH, 9, 17], ["tanh", "softmax"], dtype="float64", loss=loss) for _ in range(2)
+        )
+        expected = fitted(first, X, y, batch_size=batch, shuffle=False)
+        found = fitted(second, Blocks(X, y, rows=1), batch_size=batch, shuffle=False)
+        assert found == expected
+
+
 def test_a_block_whose_weights_are_all_zero(cls):
     X, y = samples()
     w = np.ones(N)

@@ -85,7 +85,11 @@ class CrossEntropy(Loss):
         if weights is None:
             return sample_weight
         with np.errstate(over="ignore"):
-            own: Array = weights[targets] if targets.ndim == 1 else targets @ weights
+            if targets.ndim == 1:
+                own: Array = weights[targets]
+            else:
+                # Row by row in one order, which BLAS changes with the number of rows.
+                own = np.multiply(targets, weights, order="C").sum(axis=1)
             own = own if sample_weight is None else own * sample_weight
             if own.sum() == np.inf:
                 raise ValueError("class_weight makes weights with a sum beyond float64")
