@@ -115,6 +115,65 @@ def test_values_of_a_block(cls, X, y, weights, message, prefetch):
     fit_fails(cls, kind, message, *good, validation_data=blocks)
 
 
+class Reader:
+    """Rows as a function makes them of those that are asked for."""
+
+    def __init__(self, array, change):
+        self._array, self._change = array, change
+        self.shape = array.shape
+
+    def __getitem__(self, rows):
+        return self._change(self._array[rows], rows.start)
+
+
+def test_rows_that_are_missing_or_too_many(cls):
+    def shorter(rows, start):
+        return rows[:-1] if start >= 64 else rows
+
+    blocks = Blocks(Reader(X, shorter), Reader(Y, shorter), rows=64)
+    message = r"^X\[64:128\] has 63 rows, not 64"
+    fit_fails(cls, ValueError, message, blocks, shuffle=False)
+    net = cls([WIDTH, 9, 3])
+    with pytest.raises(ValueError, match=message):
+        net.predict(blocks)
+    with pytest.raises(ValueError, match=message):
+        net.evaluate(blocks)
+    twice = Blocks(Reader(X, lambda rows, start: np.concatenate([rows, rows])), Y)
+    with pytest.raises(ValueError, match=r"^X\[0:64\] has 128 rows, not 64"):
+        net.evaluate(twice)
+    missing = Blocks(X, Reader(Y, shorter), rows=64)
+    with pytest.raises(ValueError, match=r"^y\[64:128\] has 63 rows, the samples have 64"):
+        net.evaluate(missing)
+
+
+@pytest.mark.parametrize("first", ["uint8", "float32"])
+def test_blocks_of_which_some_are_uint8(cls, first):
+    second = "float32" if first == "uint8" else "uint8"
+    counts = np.abs(X * 50)
+
+    def changing(rows, start):
+        return rows.astype(second if start >= 64 else first)
+
+    blocks = Blocks(Reader(counts, changing), Y, rows=64)
+    message = rf"^X\[64:128\] is {second}, the first rows are {first}: uint8 is scaled by 1/255"
+    fit_fails(cls, TypeError, message, blocks, shuffle=False)
+    with pytest.raises(TypeError, match=message):
+        cls([WIDTH, 9, 3]).predict(blocks)
+
+
+def test_mapped_blocks_of_several_dtypes(cls, tmp_path):
+    maps = []
+    for dtype in ("float32", "float64"):
+        np.save(tmp_path / f"{dtype}.npy", (X.astype(np.float64) / 3).astype(dtype))
+        maps.append(np.load(tmp_path / f"{dtype}.npy", mmap_mode="r"))
+    parted = Reader(X, lambda rows, start: maps[start >= 64][start : start + len(rows)])
+    net = cls([WIDTH, 9, 3], dtype="float64")
+    whole = np.concatenate([maps[0][:64], maps[1][64:]])
+    expected = net.predict_proba(whole)
+    assert not np.array_equal(expected, net.predict_proba(maps[0]))
+    assert np.array_equal(net.predict_proba(Blocks(parted, rows=64)), expected)
+
+
 def test_what_goes_with_blocks_and_batches(cls):
     blocks, batches = Blocks(X, Y), Batches([(X, Y)])
     fit_fails(cls, ValueError, "^y must be None where X is Blocks", blocks, Y)

@@ -208,6 +208,7 @@ class BlockFeed(Feed):
         self.n_samples = len(blocks)
         self.ahead = blocks.prefetch
         self._buffers: deque[Array] = deque()
+        self._dtype: np.dtype[Any] | None = None
         first = self._features(net, 0, min(FIRST_ROWS, self.n_samples))
         self._rows = blocks.rows or max(1, BLOCK_BYTES * len(first) // max(1, first.nbytes))
 
@@ -247,14 +248,18 @@ class BlockFeed(Feed):
         return f"{self._prefix}{name}[{start}:{stop}]"
 
     def _features(self, net: "MLP", start: int, stop: int) -> Features:
-        rows = self._blocks.X[start:stop]
+        rows, name = self._blocks.X[start:stop], self._name("X", start, stop)
         with reading(rows):
-            features = _check_features(net, rows, self._name("X", start, stop))
+            features = _check_features(net, rows, name)
+            if len(features) != stop - start:
+                raise ValueError(f"{name} has {len(features)} rows, not {stop - start}")
+            self._dtype = self._dtype or features.dtype
+            _check_scaling(name, features.dtype, "the first rows are", self._dtype)
             if isinstance(features, SparseRows) or mapping_of(features) is None:
                 return features
             # Memory that has been used costs half of the time that new memory does.
             buffer = self._buffers.popleft() if len(self._buffers) > self.ahead else features[:0]
-            if len(buffer) < len(features):
+            if len(buffer) < len(features) or buffer.dtype != features.dtype:
                 buffer = np.empty_like(features, subok=False)
             self._buffers.append(buffer)
             copy = buffer[: len(features)]
@@ -284,6 +289,14 @@ def _check_features(net: "MLP", X: Any, name: str) -> Features:
     features = checks.check_features(X, net.n_inputs, net.dtype, name)
     checks.check_finite(features, name, net.dtype)
     return features
+
+
+def _check_scaling(name: str, dtype: np.dtype[Any], what_was: str, first: np.dtype[Any]) -> None:
+    """Refuse samples that are scaled in another way than the first."""
+    if (dtype == np.uint8) != (first == np.uint8):
+        raise TypeError(
+            f"{name} is {dtype}, {what_was} {first}: uint8 is scaled by 1/255 and others are not"
+        )
 
 
 class Piece(NamedTuple):
@@ -388,11 +401,7 @@ class BatchFeed(Feed):
         X, y, weights = (*item, None)[:3]
         features = _check_features(net, X, f"{name}'s X")
         self._dtype = self._dtype or features.dtype
-        if (features.dtype == np.uint8) != (self._dtype == np.uint8):
-            raise TypeError(
-                f"{name}'s X is {features.dtype}, that of the first batch was {self._dtype}: "
-                f"uint8 is scaled by 1/255 and others are not"
-            )
+        _check_scaling(f"{name}'s X", features.dtype, "that of the first batch was", self._dtype)
         targets, given = check_targets(
             net, y, weights, len(features), f"{name}'s y", f"{name}'s sample_weight", all_zero=True
         )
