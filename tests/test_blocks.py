@@ -129,6 +129,17 @@ def test_class_weights_and_losses_that_couple_a_batch(cls):
     assert fitted(net, Blocks(X, y, rows=ROWS), shuffle=False) == expected
 
 
+@pytest.mark.parametrize("form", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+def test_sparse_matrices_of_all_formats(form, kind):
+    X, y = samples(n=BATCH * 3)
+    X[np.abs(X) < 1] = 0
+    csr = scipy.sparse.csr_array(X)
+    sparse = getattr(scipy.sparse, f"{form}_{kind}")(csr)
+    expected = fitted(network(fm.MLP), csr, y, shuffle=False)
+    assert fitted(network(fm.MLP), Blocks(sparse, y, rows=BATCH), shuffle=False) == expected
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_class_weights_of_soft_targets(cls, order):
     rng = np.random.default_rng(5)

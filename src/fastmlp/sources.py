@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from . import checks
+from .sparse import is_sparse
 
 
 class Blocks:
@@ -31,8 +32,8 @@ class Blocks:
     X
         (n, n_inputs) numbers as for `fit`: anything with a shape whose slices of rows can be read
         as arrays. Arrays of `numpy.load(path, mmap_mode="r")` and `numpy.memmap`, which should be
-        in C order and opened for reading only, datasets of h5py and zarr, CSR matrices of SciPy's.
-        Dtypes that `fit` casts are cast block by block.
+        in C order and opened for reading only, datasets of h5py and zarr, sparse matrices of
+        SciPy's, which are made CSR. Dtypes that `fit` casts are cast block by block.
     y
         (n,) or (n, n_outputs) targets as for `fit`, read likewise; None for data to predict on.
     sample_weight
@@ -154,7 +155,10 @@ class Batches:
 def _sliceable(value: Any, name: str) -> Any:
     """Return what has a shape and slices of rows."""
     array = value
-    if not (hasattr(value, "shape") and hasattr(value, "__getitem__")):
+    if is_sparse(value):
+        # Some formats have no slices, and some are slow to cut.
+        array = value.tocsr()
+    elif not (hasattr(value, "shape") and hasattr(value, "__getitem__")):
         array = checks.check_numeric(value, name)
     if not array.shape:
         raise ValueError(f"{name} must have one row for each sample, got a single value")
