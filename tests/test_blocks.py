@@ -393,6 +393,19 @@ def test_measures_are_those_of_the_whole(cls, output, weighted, coupled, dtype):
         assert history.val_loss[0] == measured["loss"]
 
 
+@pytest.mark.parametrize("coupled", [False, True])
+def test_measures_of_batches_of_several_kinds(cls, coupled, dtype):
+    X, y = samples()
+    soft, w = np.eye(3)[y], np.random.default_rng(1).random(N)
+    w[:200] = 1
+    net = network(cls, loss=losses.Dice() if coupled else None, dtype=dtype)
+    expected = net.evaluate(X, soft, w)
+    plain, weighted = slice(0, 200), slice(200, N)
+    parts = (X[plain], y[plain]), (X[weighted], soft[weighted], w[weighted])
+    for batches in (parts, parts[::-1]):
+        assert net.evaluate(Batches(batches)) == pytest.approx(expected, rel=(N + 10) * EPS)
+
+
 def half_square(predictions, targets, sample_weight=None):
     weights = np.ones(len(targets)) if sample_weight is None else sample_weight
     share = (weights / weights.sum() / targets.shape[1])[:, np.newaxis]

@@ -1,5 +1,6 @@
 """Loss and score of a network over samples that come in parts."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,10 +79,23 @@ class Measures:
         """Return the loss over all samples as one batch."""
         outputs, targets, given = zip(*self._kept, strict=True)
         seen = np.concatenate(outputs)
-        weights = None if given[0] is None else np.concatenate(given)
-        samples = samples_of(self._net, seen, np.concatenate(targets), weights)
+        samples = samples_of(self._net, seen, *_as_one(self._net, targets, given))
         if samples.weights is not None and not samples.weights.any():
             raise ValueError(ALL_ZERO)
         if samples.python_loss:
             return samples.python_loss(seen, slice(None), np.empty_like(seen))
         return self._net._loss(seen, samples)[0]
+
+
+def _as_one(
+    net: "MLP", targets: Sequence[Array], given: Sequence[Array | None]
+) -> tuple[Array, Array | None]:
+    """Return targets and weights of several parts, whose kinds may differ, in one kind."""
+    if len({part.ndim for part in targets}) > 1:
+        rows = np.eye(net.n_outputs, dtype=net.dtype)
+        targets = [rows[part] if part.ndim == 1 else part for part in targets]
+    if all(part is None for part in given):
+        return np.concatenate(targets), None
+    pairs = zip(targets, given, strict=True)
+    weights = [np.ones(len(part)) if weight is None else weight for part, weight in pairs]
+    return np.concatenate(targets), np.concatenate(weights)
