@@ -403,8 +403,11 @@ def test_another_fit_starts_from_the_averages(later, cls):
     options = {"optimizer": SGD(0.9), **later}
     if options["optimizer"] == SGD(0.9):
         # What the optimizer remembers of the parameters stays.
-        other._optimizer_state = copy.deepcopy(net._optimizer_state)
-        other._optimizer_state.ema, other._optimizer_state.other = None, []
+        state, kept = other._use_optimizer(SGD(0.9)), net._optimizer_state
+        state.steps = kept.steps
+        for theirs, own in zip(state.buffers, kept.buffers, strict=True):
+            for array, values in zip(theirs, own, strict=True):
+                array[...] = values
     for each in (net, other):
         each.fit(X, y, epochs=2, **options)
     assert everything(net)[0] == everything(other)[0]
