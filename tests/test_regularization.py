@@ -565,6 +565,25 @@ def test_progress_within_an_epoch_is_that_of_a_shorter_one(kind, options, thread
         assert seen[samples] == (loss, bits(moved(other)))
 
 
+@ENGINES
+@with_some
+def test_parts_of_an_epoch_make_the_same_steps(options, cls, dtype):
+    """Whole batches by blocks, or one by one: sums of losses alone are added up otherwise."""
+    X, y = data(dtype)
+    each = {"epochs": 2, "batch_size": BATCH, "optimizer": "adam", "lr": LR, **options}
+    batches = [(X[i : i + BATCH], y[i : i + BATCH]) for i in range(0, N, BATCH)]
+    nets = [network(cls, dtype) for _ in range(3)]
+    histories = [
+        nets[0].fit(X, y, shuffle=False, **each),
+        nets[1].fit(fm.data.Blocks(X, y, rows=2 * BATCH), shuffle=False, **each),
+        nets[2].fit(fm.data.Batches(batches), **each),
+    ]
+    for net, history in zip(nets[1:], histories[1:], strict=True):
+        assert everything(net)[0] == everything(nets[0])[0]
+        assert everything(net)[3] == everything(nets[0])[3]
+        np.testing.assert_allclose(history.loss, histories[0].loss, rtol=N * np.finfo(float).eps)
+
+
 # Arguments ----------------------------------------------------------------------------------------
 
 
