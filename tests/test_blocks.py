@@ -10,6 +10,7 @@ import scipy.sparse
 import fastmlp as fm
 from fastmlp import losses
 from fastmlp.data import Batches, Blocks
+from fastmlp.scores import R2, r2_score
 
 N, WIDTH, BATCH = 331, 17, 16
 EPS = float(np.finfo(np.float64).eps)
@@ -423,6 +424,18 @@ def test_r2_of_columns_that_are_constant_within_a_block_or_throughout():
         measured = net.evaluate(Blocks(X, targets, rows=64))
         # The mean's rounding, up to N eps, is squared and amplified by nothing but a division.
         assert measured["r2"] == pytest.approx(net.evaluate(X, targets)["r2"], rel=1e-9)
+
+
+def test_r2_of_numbers_whose_squares_overflow():
+    spread = np.random.default_rng(0).normal(size=(50, 1))
+    targets = 1e160 * (1 + 1e-8 * spread)
+    predictions = 1e160 * (1 + 1.1e-8 * spread)
+    expected = 1 - 0.01 * np.square(spread).sum() / np.square(spread - spread.mean()).sum()
+    assert r2_score(predictions, targets) == pytest.approx(expected, rel=1e-6)
+    parts = R2()
+    for rows in (slice(0, 20), slice(20, 50)):
+        parts.add(predictions[rows], targets[rows])
+    assert parts.result() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])

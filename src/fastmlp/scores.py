@@ -56,7 +56,8 @@ class R2:
         away = mean - self._mean
         self._mean = self._mean + away * (weight / self._weight)
         self._total += (weights * np.square(expected - mean)).sum(axis=0)
-        self._total += np.square(away) * (before * (weight / self._weight))
+        # In this order the first part, before which there is nothing, adds 0, not infinity times 0.
+        self._total += away * (before * (weight / self._weight)) * away
         counted = expected if sample_weight is None else expected[sample_weight > 0]
         if self._first is None:
             self._first = counted[0]
