@@ -132,6 +132,13 @@ def test_short_fits_have_rates(schedule, total):
     assert (found <= 1).all()
 
 
+@pytest.mark.parametrize("schedule", [Cosine(0.3, 0.01), OneCycle(0.3), WarmUp(Cosine(0.3), 1)])
+def test_rates_of_more_steps_than_expected_stay_at_their_end(schedule):
+    after = Rates(schedule, TOTAL, PER_EPOCH).of_steps(TOTAL, TOTAL)
+    assert (after == after[0]).all()
+    assert after[0] <= rates(schedule)[-1]
+
+
 @every
 def test_parts_of_a_fit_have_its_rates(schedule):
     bound = Rates(schedule, TOTAL, PER_EPOCH)

@@ -206,7 +206,8 @@ class Cosine(Schedule):
         _set(self, lr=checks.check_learning_rate(lr), end=_check_end(end))
 
     def rates(self, steps: Floats, total_steps: int, steps_per_epoch: int) -> Floats:
-        return _cosine(self.lr, self.end, steps / total_steps)
+        # Batches may bring more than they said.
+        return _cosine(self.lr, self.end, np.minimum(steps / total_steps, 1))
 
 
 @dataclass(frozen=True)

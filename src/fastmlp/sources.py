@@ -107,7 +107,8 @@ class Batches:
         its beginning to its end. 0 asks for batches in the thread that calls.
     per_epoch
         Batches that an iterator brings, for learning rates that depend on it, such as those of
-        Cosine and OneCycle. None for the length of what is iterated, where it has one.
+        Cosine and OneCycle, which stay at their end should there be more. None for the length of
+        what is iterated, where it has one.
 
     Raises
     ------
