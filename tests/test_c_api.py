@@ -468,7 +468,10 @@ def test_an_extension_in_c(compiled, run_python, tmp_path):
     assert [line.split()[5][:4] for line in refused] == ["MLP(", "None", "<cap"]
 
 
-@pytest.mark.parametrize(("version", "revision"), [(2, 0), (0, 0), (1, 1)])
+@pytest.mark.parametrize(
+    ("version", "revision"),
+    [(VERSION + 1, 0), (VERSION - 1, 0), (VERSION, REVISION + 1)],
+)
 def test_an_extension_for_another_version(version, revision, compiled, run_python, tmp_path):
     compiled(version, revision)
     result = run_python(USE, tmp_path, check=False)
