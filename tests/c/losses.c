@@ -287,8 +287,10 @@ static void check_case(const loss_case *c, size_t rows, size_t n, int by_index, 
     for (size_t i = 0; i < rows * n; i++) {
         gradient.bound[i] = error * gradient.bound[i] + tiny;
     }
-    const fm_loss loss = {
-        .kind = c->kind, .parameter = c->parameter, .weights = c->weighted ? a.matrix.data : NULL};
+    const fm_loss loss = {.kind = c->kind,
+                          .parameter = c->parameter,
+                          .scale = 1,
+                          .weights = c->weighted ? a.matrix.data : NULL};
     const fm_targets targets = {.indices = by_index ? labels : NULL,
                                 .values = by_index ? NULL : &t.matrix,
                                 .count = rows,

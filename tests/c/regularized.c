@@ -172,7 +172,7 @@ static void check_variant(size_t inputs, size_t outputs, fm_update_kind kind, fm
     o.average = average.matrix.data;
     const fm_samples samples = {x.matrix.data, ROWS, inputs, (ptrdiff_t)inputs, NULL, NULL, dtype};
     const fm_targets targets = {NULL, &t.matrix, ROWS, NULL};
-    const fm_loss mse = {.kind = FM_MEAN_SQUARED_ERROR};
+    const fm_loss mse = {.kind = FM_MEAN_SQUARED_ERROR, .scale = 1};
     FOR_THREADS(threads)
     {
         fm_totals totals = {0};
