@@ -257,7 +257,7 @@ typedef struct {
  * large. */
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                      const fm_loss *loss, const fm_optimizer *optimizer,
-                                     size_t batch_size, int threads);
+                                     const double *dropout, size_t batch_size, int threads);
 size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples);
 
 typedef struct {
@@ -286,8 +286,13 @@ typedef struct {
     double loss_unit;
     int shuffle;
     uint64_t seed, epoch, part; /* name the order of the samples, see fm_shuffle */
-    fm_totals before;           /* of the epoch's earlier parts, from which the totals go on */
-    fm_progress progress;       /* may be NULL */
+    /* One a layer: the chance, in [0, 1) and rounded to a multiple of 2^-16, that an input of the
+     * layer counts as 0 for a sample; otherwise it is divided by 1 - chance. What is dropped
+     * depends on seed, epoch, the number of samples of the epoch before, layer and input alone.
+     * NULL for none. */
+    const double *dropout;
+    fm_totals before;     /* of the epoch's earlier parts, from which the totals go on */
+    fm_progress progress; /* may be NULL */
     void *progress_context;
     double poll_seconds;
 } fm_training;

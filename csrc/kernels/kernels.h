@@ -89,6 +89,17 @@ typedef struct {
     ptrdiff_t cells_run;
 } fm_update_block;
 
+/* Dropout of the inputs of a layer, in an epoch: the keys of the stream's rounds; units whose draw
+ * of 16 bits is less than the threshold are dropped, those that stay are multiplied by the factor.
+ * Nothing is dropped where the threshold is 0. */
+enum { FM_DROPOUT_ROUNDS = 7 };
+typedef struct {
+    uint64_t keys[FM_DROPOUT_ROUNDS][2];
+    uint32_t layer, epoch;
+    uint32_t threshold;
+    double factor;
+} fm_dropout;
+
 typedef struct fm_kernels {
     size_t itemsize;
     size_t lanes; /* elements of a vector */
@@ -178,6 +189,13 @@ typedef struct fm_kernels {
     int (*same_sides)(size_t n, const void *z, const void *t);
     /* Index of the first of the largest elements. */
     size_t (*argmax)(size_t n, const void *x);
+
+    /* What to multiply units of the epoch's sample by: units [first, first + n), or those listed.
+     */
+    void (*dropout)(const fm_dropout *dropout, uint64_t sample, size_t first, size_t n,
+                    void *factors);
+    void (*dropout_at)(const fm_dropout *dropout, uint64_t sample, size_t n, const uint32_t *units,
+                       void *factors);
 
     /* By fm_dtype of the source: y = x converted, uint8 scaled by 1/255. */
     fm_map convert[3];

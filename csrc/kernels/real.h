@@ -27,6 +27,7 @@ typedef int64_t real_int;
 
 void KERNEL(fill_gemm)(fm_kernels *table);
 void KERNEL(fill_activations)(fm_kernels *table);
+void KERNEL(fill_dropout)(fm_kernels *table);
 void KERNEL(fill_elementwise)(fm_kernels *table);
 void KERNEL(fill_softmax_losses)(fm_kernels *table);
 void KERNEL(fill_sigmoid_losses)(fm_kernels *table);

@@ -70,8 +70,8 @@ static void forward(const layer *l, const fm_kernels *kernels, fm_columns parame
 
 static void forward_samples(const layer *l, const fm_kernels *kernels, fm_columns parameters,
                             size_t rows, const fm_samples *x, const size_t *order, size_t first,
-                            void *y, ptrdiff_t y_row, fm_activation activation,
-                            const fm_scratch *scratch)
+                            const fm_dropout *dropout, uint64_t number, void *y, ptrdiff_t y_row,
+                            fm_activation activation, const fm_scratch *scratch)
 {
     if (!parameters.outputs) {
         return;
@@ -82,6 +82,10 @@ static void forward_samples(const layer *l, const fm_kernels *kernels, fm_column
         for (size_t r = 0; r < count; r++) {
             const size_t sample = order ? order[first + i + r] : first + i + r;
             row[r] = fm_sparse_row_of(kernels, x, sample, scratch->value[r]);
+            if (dropout) {
+                row[r] = fm_drop_elements(kernels, dropout, number + i + r, row[r],
+                                          scratch->value[r]);
+            }
         }
         kernels->sparse_rows(count, parameters.outputs, row, parameters.weight, parameters.row,
                              parameters.bias, activation == FM_RELU,

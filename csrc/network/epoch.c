@@ -227,11 +227,14 @@ static size_t lay_out(const fm_network *network, const fm_samples *x, size_t bat
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                      const fm_loss *loss, const fm_optimizer *optimizer,
-                                     size_t batch_size, int threads)
+                                     const double *dropout, size_t batch_size, int threads)
 {
-    fm_step step = {.kernels = fm_kernels_for(network->dtype),
+    const fm_training options = {.dropout = dropout};
+    fm_step step = {.network = network,
+                    .kernels = fm_kernels_for(network->dtype),
                     .optimizer = fm_used_optimizer(optimizer),
                     .loss = loss,
+                    .training = &options,
                     .n_buffers = 1 + fm_optimizer_buffers(optimizer)};
     size_t *order;
     const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
@@ -241,10 +244,12 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
 
 /* Prepare a step in the caller's workspace. */
 static fm_status set_up(const fm_network *network, const void *parameters, const fm_samples *x,
-                        const fm_targets *y, const fm_loss *loss, const fm_optimizer *optimizer,
-                        size_t batch_size, int threads, int purpose, void *workspace,
-                        size_t workspace_size, fm_step *step, size_t **order)
+                        const fm_targets *y, const fm_loss *loss, const fm_training *training,
+                        size_t batch_size, int threads, void *workspace, size_t workspace_size,
+                        fm_step *step, size_t **order)
 {
+    const int purpose = training ? TRAINING : GRADIENT;
+    const fm_optimizer *optimizer = training ? training->optimizer : NULL;
     const fm_status status = fm_check_arguments(network, parameters, x, y, loss);
     if (status) {
         return status;
@@ -258,7 +263,8 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
                       .n_buffers = 1 + fm_optimizer_buffers(optimizer),
                       .x = x,
                       .y = y,
-                      .loss = loss};
+                      .loss = loss,
+                      .training = training};
     step->buffers.of[0] = (void *)parameters; /* written in training only */
     for (size_t i = 1; i < step->n_buffers; i++) {
         step->buffers.of[i] = i > fm_optimizer_states(optimizer) ? optimizer->average
@@ -289,6 +295,15 @@ static int are_finite(const fm_training *options, size_t n_samples)
     return finite;
 }
 
+static int are_chances(const fm_network *network, const double *dropout)
+{
+    int fine = 1;
+    for (size_t i = 0; dropout && i < network->n_layers; i++) {
+        fine &= dropout[i] >= 0 && dropout[i] < 1;
+    }
+    return fine;
+}
+
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_loss *loss,
                                  const fm_training *options, void *workspace, size_t workspace_size,
@@ -296,13 +311,13 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
 {
     const fm_optimizer *optimizer = options->optimizer;
     fm_status status = fm_check_optimizer(optimizer);
-    if (status || !are_finite(options, x->rows)) {
+    if (status || !are_finite(options, x->rows) || !are_chances(network, options->dropout)) {
         return status ? status : FM_ERROR_VALUE;
     }
     epoch e = {.options = options, .totals = options->before, .polled = omp_get_wtime()};
     size_t *order;
-    status = set_up(network, parameters, x, y, loss, optimizer, options->batch_size,
-                    options->threads, TRAINING, workspace, workspace_size, &e.step, &order);
+    status = set_up(network, parameters, x, y, loss, options, options->batch_size, options->threads,
+                    workspace, workspace_size, &e.step, &order);
     if (status) {
         return status;
     }
@@ -365,7 +380,7 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
     const size_t count = x->rows;
     batch_gradient b = {.batch = {.count = count}, .gradient = gradient};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, loss, NULL, count, threads, GRADIENT,
+    const fm_status status = set_up(network, parameters, x, y, loss, NULL, count, threads,
                                     workspace, workspace_size, &b.step, &order);
     if (status) {
         return status;

@@ -61,6 +61,7 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     const layer *l = &net->layers[0];
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
+    const fm_dropout dropout = fm_step_dropout(step, 0);
     /* Sparse rows go in pairs, so that what is asked for comes while the pair is multiplied. */
     const size_t unit = step->skip_forward ? 2 : rows.end - rows.begin;
     for (size_t i = rows.begin; i < rows.end; i += unit) {
@@ -68,8 +69,12 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
         char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);
         for (size_t r = i; r < end; r++) {
             prefetch_sample(step, batch, r + batch.count);
-            fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, r),
-                          fm_at(x, (ptrdiff_t)(r - i) * x_row, item));
+            void *row = fm_at(x, (ptrdiff_t)(r - i) * x_row, item);
+            fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, r), row);
+            if (dropout.threshold) {
+                fm_drop_row(step->kernels, &dropout, fm_step_number(step, batch, r), l->inputs,
+                            row);
+            }
         }
         l->type->forward(l, step->kernels, parameters, end - i, x, x_row,
                          fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item), y_row,
@@ -89,9 +94,12 @@ void fm_first_forward(const fm_step *step, fm_batch batch, size_t part, fm_range
     void *y = fm_at(fm_step_output(step, rest, batch, 0),
                     (ptrdiff_t)(rows.begin * l->out_stride + columns.begin), net->itemsize);
     if (step->x->starts) {
-        l->type->forward_sparse(l, step->kernels, parameters, rows.end - rows.begin, step->x,
-                                step->order, batch.first + rows.begin, y, (ptrdiff_t)l->out_stride,
-                                fm_step_activation(net, 0), &step->scratch[part]);
+        const fm_dropout dropout = fm_step_dropout(step, 0);
+        l->type->forward_sparse(
+            l, step->kernels, parameters, rows.end - rows.begin, step->x, step->order,
+            batch.first + rows.begin, dropout.threshold ? &dropout : NULL,
+            fm_step_number(step, batch, rows.begin), y, (ptrdiff_t)l->out_stride,
+            fm_step_activation(net, 0), &step->scratch[part]);
     } else {
         forward_dense(step, batch, part, rows, parameters, y);
     }
@@ -111,10 +119,15 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *tar
                           own.inputs, own.biases, scratch, step->skip_gradient);
         return;
     }
+    const fm_dropout dropout = fm_step_dropout(step, 0);
     size_t entries = 0;
     for (size_t i = batch.count; i-- > 0;) {
-        const fm_sparse_row row = fm_sparse_row_of(
-            step->kernels, step->x, fm_step_sample(step, batch, i), scratch->value[0]);
+        fm_sparse_row row = fm_sparse_row_of(step->kernels, step->x, fm_step_sample(step, batch, i),
+                                             scratch->value[0]);
+        if (dropout.threshold) {
+            row = fm_drop_elements(step->kernels, &dropout, fm_step_number(step, batch, i), row,
+                                   scratch->value[0]);
+        }
         fm_collect_row(step->kernels, &row, (uint32_t)i, own.inputs, &entries, scratch->entries);
     }
     l->type->gradient_sparse(l, step->kernels, batch.count, dy, target, own.inputs, own.biases,

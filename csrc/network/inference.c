@@ -159,8 +159,8 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
         /* An activation could hide what is looked for. */
         const fm_activation fused = look ? FM_IDENTITY : activation;
         if (i == 0 && f->x->starts) {
-            l->type->forward_sparse(l, f->kernels, parameters, rows, f->x, NULL, first, y, y_row,
-                                    fused, &lists);
+            l->type->forward_sparse(l, f->kernels, parameters, rows, f->x, NULL, first, NULL, 0, y,
+                                    y_row, fused, &lists);
         } else {
             l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused,
                              i == 0 && f->skip ? &lists : NULL);

@@ -67,11 +67,11 @@ typedef struct {
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
     /* Columns of y for `rows` sparse samples: from `first` on or, where order is not NULL, those
-     * that order lists from there on. */
+     * that order lists from there on. To dropout, which may be NULL, the first is `number`. */
     void (*forward_sparse)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
                            size_t rows, const fm_samples *x, const size_t *order, size_t first,
-                           void *y, ptrdiff_t y_row, fm_activation activation,
-                           const fm_scratch *scratch);
+                           const fm_dropout *dropout, uint64_t number, void *y, ptrdiff_t y_row,
+                           fm_activation activation, const fm_scratch *scratch);
     /* Columns of dx from dy, the gradient of the pre-activation; dx points at the first. Where
      * there is no transposed copy of the weights, NULL, panels of it are made in scratch. */
     void (*backward)(const layer *l, const fm_kernels *kernels, const void *parameters,
@@ -110,6 +110,15 @@ extern const layer_type fm_dense_layer;
  * out. */
 void fm_activate_columns(const layer *l, const fm_kernels *kernels, fm_activation activation,
                          size_t rows, size_t columns, void *y, ptrdiff_t y_row);
+
+/* Multiply a sample's n inputs by their factors, in place; elements of a sparse row into values. */
+void fm_drop_row(const fm_kernels *kernels, const fm_dropout *dropout, uint64_t sample, size_t n,
+                 void *x);
+fm_sparse_row fm_drop_elements(const fm_kernels *kernels, const fm_dropout *dropout,
+                               uint64_t sample, fm_sparse_row row, void *values);
+/* Multiply n outputs of a layer, or where it keeps slopes its pre-activations after the activation,
+ * by factors, in whose place come the slopes of the result. */
+void fm_drop_outputs(const fm_kernels *kernels, const layer *l, size_t n, void *y, void *slopes);
 
 struct fm_network {
     fm_dtype dtype;

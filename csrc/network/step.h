@@ -34,10 +34,11 @@ typedef void (*fm_meet)(void *context, size_t part, size_t parts);
 typedef struct {
     fm_buffers buffers; /* of the whole network; of the layers past the first if replicated */
     void **outputs;     /* per layer but the first, batch x out_stride */
-    void **slopes;      /* per layer that keeps them, else NULL; batch x out_stride */
-    void **deltas;      /* per layer, batch x out_stride: gradients of the pre-activations */
-    void **transposed;  /* per layer but the first: its weights transposed; by layers NULL */
-    double *losses;     /* per sample of the batch */
+    void **slopes;     /* per layer that keeps them or whose outputs are dropped, else NULL; batch x
+                          out_stride: by what the way back multiplies */
+    void **deltas;     /* per layer, batch x out_stride: gradients of the pre-activations */
+    void **transposed; /* per layer but the first: its weights transposed; by layers NULL */
+    double *losses;    /* per sample of the batch */
     uint8_t *correct;
 } fm_rest;
 
@@ -50,7 +51,8 @@ typedef struct {
     const fm_samples *x;
     const fm_targets *y;
     const fm_loss *loss;
-    const size_t *order; /* of the samples; NULL: as they stand */
+    const fm_training *training; /* NULL for a gradient alone */
+    const size_t *order;         /* of the samples; NULL: as they stand */
     fm_split split;
     int skip_forward, skip_gradient; /* zeros of the input */
 

@@ -1,7 +1,7 @@
 /* The buffers of a training step, and how it goes about its first layer. */
 #include <string.h>
 
-#include "step.h"
+#include "step_parts.h"
 
 /* A cursor that hands out aligned pieces of a workspace and saturates at SIZE_MAX. */
 typedef struct {
@@ -94,7 +94,8 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
     for (size_t i = 0; i < n_layers; i++) {
         const layer *l = &network->layers[i];
         void *output = i ? take(c, batch, l->out_stride * item) : NULL;
-        void *slope = l->keeps_slopes ? take(c, batch, l->out_stride * item) : NULL;
+        const int keeps = l->keeps_slopes || fm_step_dropout(step, i + 1).threshold;
+        void *slope = keeps ? take(c, batch, l->out_stride * item) : NULL;
         void *delta = take(c, batch, l->out_stride * item);
         void *transposed = i && !step->split.by_layers ? take(c, l->transposed_size, item) : NULL;
         if (c->base) {
@@ -180,6 +181,7 @@ void fm_step_look_at_zeros(fm_step *step)
     }
     const fm_density density = fm_look_at_zeros(step->kernels, step->x, step->input,
                                                 &step->scratch[0]);
-    step->skip_forward = density.elements < FM_DENSE_ENOUGH;
+    const double kept = 1 / fm_step_dropout(step, 0).factor;
+    step->skip_forward = kept * density.elements < FM_DENSE_ENOUGH;
     step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
 }

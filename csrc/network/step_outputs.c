@@ -1,5 +1,5 @@
 /* A layer's outputs in a training step, after its product: where they do not tell the slopes of the
- * activation, these are kept beside them for the way back. */
+ * activation, or are dropped, slopes are kept beside them for the way back. */
 #include <string.h>
 
 #include "step_parts.h"
@@ -28,14 +28,24 @@ void fm_step_finish_outputs(const fm_step *step, const fm_rest *rest, fm_batch b
     const layer *l = &step->network->layers[i];
     const size_t item = step->network->itemsize;
     const block b = block_of(l, rows, columns);
-    if (!l->keeps_slopes) {
+    const fm_dropout dropout = fm_step_dropout(step, i + 1);
+    if (!l->keeps_slopes && !dropout.threshold) {
         return;
+    }
+    for (size_t r = rows.begin; r < rows.end && dropout.threshold; r++) {
+        const ptrdiff_t at = (ptrdiff_t)(r * l->out_stride + columns.begin);
+        step->kernels->dropout(&dropout, fm_step_number(step, batch, r), columns.begin,
+                               columns.end - columns.begin, fm_at(rest->slopes[i], at, item));
     }
     void *y = fm_step_output(step, rest, batch, i);
     for (size_t r = 0; r < b.rows; r++) {
         const ptrdiff_t at = b.first + (ptrdiff_t)r * b.row;
-        void *to = fm_at(y, at, item);
-        step->kernels->sloped[l->activation](b.n, to, to, fm_at(rest->slopes[i], at, item));
+        void *to = fm_at(y, at, item), *slopes = fm_at(rest->slopes[i], at, item);
+        if (dropout.threshold) {
+            fm_drop_outputs(step->kernels, l, b.n, to, slopes);
+        } else {
+            step->kernels->sloped[l->activation](b.n, to, to, slopes);
+        }
     }
 }
 
@@ -49,7 +59,7 @@ void fm_step_through_activation(const fm_step *step, const fm_rest *rest, fm_bat
     for (size_t r = 0; r < b.rows; r++) {
         const ptrdiff_t at = b.first + (ptrdiff_t)r * b.row;
         void *delta = fm_at(rest->deltas[i], at, item);
-        if (l->keeps_slopes) {
+        if (rest->slopes[i]) {
             step->kernels->multiply(b.n, delta, fm_at(rest->slopes[i], at, item), delta);
         } else {
             step->kernels->derivative[l->activation](b.n, delta, fm_at(y, at, item), delta);

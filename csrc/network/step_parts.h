@@ -56,6 +56,10 @@ fm_columns fm_step_stored(const fm_step *step, const layer *l, void *gradient, f
 fm_target fm_step_target(const fm_step *step, const fm_effect *effect, const layer *l, size_t part,
                          fm_range columns);
 
+/* Dropout of the inputs of a layer; none past the last. */
+fm_dropout fm_step_dropout(const fm_step *step, size_t layer_index);
+/* The samples of the epoch before a row of the batch, by which dropout knows it. */
+uint64_t fm_step_number(const fm_step *step, fm_batch batch, size_t row);
 /* What is left to do to outputs of a layer after its forward. */
 void fm_step_finish_outputs(const fm_step *step, const fm_rest *rest, fm_batch batch,
                             size_t layer_index, fm_range rows, fm_range columns);

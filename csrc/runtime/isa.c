@@ -9,6 +9,7 @@
 
 #define DECLARE_FILLS(isa, bits)                                                                   \
     void fm_fill_activations_##isa##_##bits(fm_kernels *);                                         \
+    void fm_fill_dropout_##isa##_##bits(fm_kernels *);                                             \
     void fm_fill_elementwise_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_gemm_##isa##_##bits(fm_kernels *);                                                \
     void fm_fill_softmax_losses_##isa##_##bits(fm_kernels *);                                      \
@@ -38,6 +39,7 @@ static void detect(void)
     size_t n = 0;
 #define FILL_TABLE(isa, bits, table)                                                               \
     fm_fill_activations_##isa##_##bits(table);                                                     \
+    fm_fill_dropout_##isa##_##bits(table);                                                         \
     fm_fill_elementwise_##isa##_##bits(table);                                                     \
     fm_fill_gemm_##isa##_##bits(table);                                                            \
     fm_fill_softmax_losses_##isa##_##bits(table);                                                  \

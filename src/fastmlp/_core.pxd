@@ -130,7 +130,7 @@ cdef extern from "fastmlp.h" nogil:
         void *average
     size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
                                          const fm_loss *loss, const fm_optimizer *optimizer,
-                                         size_t batch_size, int threads)
+                                         const double *dropout, size_t batch_size, int threads)
     size_t fm_network_inference_workspace(const fm_network *network, size_t n_samples)
 
     ctypedef struct fm_totals:
@@ -153,6 +153,7 @@ cdef extern from "fastmlp.h" nogil:
         uint64_t seed
         uint64_t epoch
         uint64_t part
+        const double *dropout
         fm_totals before
         fm_progress progress
         void *progress_context

@@ -60,6 +60,7 @@ class Network:
         x: Samples,
         loss: Loss,
         optimizer: Optimizer | None,
+        dropout: Array | None,
         batch_size: int,
         threads: int,
     ) -> int: ...
@@ -80,6 +81,7 @@ class Network:
         seed: int,
         epoch: int,
         part: int,
+        dropout: Array | None,
         before: Totals,
         workspace: Array,
         progress: Callable[[float, float, int, int], object] | None,

@@ -456,7 +456,7 @@ cdef class Network:
 
     cdef fm_network *plan
     cdef fm_dtype dtype
-    cdef size_t inputs, outputs
+    cdef size_t inputs, outputs, n_layers
 
     def __cinit__(self, bint double_precision, layers):
         cdef size_t n = len(layers), i
@@ -470,6 +470,7 @@ cdef class Network:
             self.dtype = FM_FLOAT64 if double_precision else FM_FLOAT32
             self.inputs = layers[0][0] if n else 0
             self.outputs = layers[n - 1][1] if n else 0
+            self.n_layers = n
             check(fm_network_create(self.dtype, specs, n, &self.plan))
         finally:
             free(specs)
@@ -504,7 +505,17 @@ cdef class Network:
     cdef fm_loss loss_of(self, object loss, LossCaller caller) except *:
         return as_loss(loss, self.outputs, self.dtype, caller)
 
-    def training_workspace(self, x, loss, optimizer, size_t batch_size, int threads):
+    cdef const double *chances_of(self, dropout) except? NULL:
+        """Return what each layer's inputs are dropped by, from a float64 array or None."""
+        cdef fm_matrix m
+        if dropout is None:
+            return NULL
+        m = view(dropout)
+        if m.dtype != FM_FLOAT64 or m.rows != 1 or m.cols != self.n_layers:
+            raise ValueError("one chance for each layer expected, as float64")
+        return <const double *>m.data
+
+    def training_workspace(self, x, loss, optimizer, dropout, size_t batch_size, int threads):
         cdef fm_samples mx = as_samples(x)
         cdef fm_loss ml = self.loss_of(loss, None)
         cdef fm_optimizer mo
@@ -512,11 +523,13 @@ cdef class Network:
         if optimizer is not None:
             mo = as_optimizer(optimizer)
             used = &mo
-        return fm_network_training_workspace(self.plan, &mx, &ml, used, batch_size, threads)
+        return fm_network_training_workspace(
+            self.plan, &mx, &ml, used, self.chances_of(dropout), batch_size, threads
+        )
 
     def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
                     int threads, rates, counting, bint shuffle, uint64_t seed, uint64_t epoch,
-                    uint64_t part, before, workspace, progress, double poll_seconds):
+                    uint64_t part, dropout, before, workspace, progress, double poll_seconds):
         """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
         was finite.
 
@@ -558,6 +571,7 @@ cdef class Network:
         options.seed = seed
         options.epoch = epoch
         options.part = part
+        options.dropout = self.chances_of(dropout)
         options.before.loss, options.before.weight = before[0], before[1]
         options.before.penalty = 0  # a part of the loss here
         options.before.correct, options.before.samples = before[2], before[3]

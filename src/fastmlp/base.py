@@ -210,6 +210,8 @@ class MLP(ABC):
         clip_norm: float | None = None,
         max_norm: float | None = None,
         ema: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -277,6 +279,15 @@ class MLP(ABC):
             which stay with what the optimizer remembers: the next fit with an equal optimizer and
             ema goes on from them, any other starts from what the network holds.
 
+        dropout
+            In [0, 1), for all hidden layers, or one number for each: the chance of each output of a
+            hidden layer to count as 0 for a sample in a step, drawn anew every time; the others are
+            divided by 1 - dropout (Srivastava et al. 2014, as for `max_norm`). Chances are rounded
+            to multiples of 2^-16. The training loss and accuracy are those of the thinned
+            networks; all else takes the whole one.
+        input_dropout
+            The same for the features.
+
         In a step the penalty's gradient is added, the sum is clipped, the optimizer takes it, the
         norms of the weights are limited and the averages are brought up to date, in this order.
 
@@ -321,10 +332,19 @@ class MLP(ABC):
         clip_norm = regularization.check_norm(clip_norm, "clip_norm", self.dtype)
         max_norm = regularization.check_norm(max_norm, "max_norm", self.dtype)
         ema = regularization.check_ema(ema)
+        chances = regularization.check_dropout(dropout, input_dropout, len(self.layers) - 2)
         steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
         training = Training(
-            batch_size, rates, shuffle, l1, l2, clip_norm=clip_norm, max_norm=max_norm, ema=ema
+            batch_size,
+            rates,
+            shuffle,
+            l1,
+            l2,
+            clip_norm=clip_norm,
+            max_norm=max_norm,
+            ema=ema,
+            dropout=chances,
         )
         training = replace(training, **self._counting)
         return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()

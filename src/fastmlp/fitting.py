@@ -64,6 +64,8 @@ class Training:
         weights.
     loss_unit
         Factor of the losses, but not of the penalties, as the epoch reports them.
+    dropout
+        The chance of each layer's inputs to be dropped, or () for none.
     first_step
         Steps of the fit before the epoch.
     rates
@@ -85,6 +87,7 @@ class Training:
     ema: float | None = None
     mean_of_batches: bool = False
     loss_unit: float = 1.0
+    dropout: tuple[float, ...] = ()
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0

@@ -96,7 +96,10 @@ class MLP(base.MLP):
                 training.ema or 0.0,
             ),
         )
-        size = self._plan.training_workspace(samples.X, loss, optimizer, batch_size, threads)
+        dropout = np.array(training.dropout) if training.dropout else None
+        size = self._plan.training_workspace(
+            samples.X, loss, optimizer, dropout, batch_size, threads
+        )
         # The system would clear the pages of a new workspace in every epoch. It is nobody else's
         # while it is used: another fit of this network, in another thread, would write into it.
         workspace, self._workspace = self._workspace, None
@@ -118,6 +121,7 @@ class MLP(base.MLP):
             self.seed,
             self.epochs_trained,
             training.part,
+            dropout,
             training.before,
             workspace,
             report,
@@ -135,7 +139,7 @@ class MLP(base.MLP):
     def _gradients(self, samples: Samples) -> tuple[float, list[Array], list[Array]]:
         threads = _core.get_free_threads()
         loss = self._core_loss(samples)
-        size = self._plan.training_workspace(samples.X, loss, None, len(samples), threads)
+        size = self._plan.training_workspace(samples.X, loss, None, None, len(samples), threads)
         gradient = np.empty_like(self._parameters)
         loss_sum, weight_sum, _ = self._plan.gradient(
             self._parameters,

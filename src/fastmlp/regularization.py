@@ -1,5 +1,6 @@
 """Checks of what keeps weights, gradients and steps small."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,3 +38,27 @@ def check_ema(value: object) -> float | None:
     if not 0 < number < 1:
         raise ValueError(f"ema must be in (0, 1), got {value!r}")
     return number
+
+
+def _check_chance(value: object, name: str) -> float:
+    number = checks.check_real(value, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+    return number
+
+
+def check_dropout(
+    dropout: float | Sequence[float], input_dropout: float, n_hidden: int
+) -> tuple[float, ...]:
+    """Return the chance of each layer's inputs to be dropped, or () where all are 0."""
+    first = _check_chance(input_dropout, "input_dropout")
+    if isinstance(dropout, str) or not np.iterable(dropout):
+        chances = [_check_chance(dropout, "dropout")] * n_hidden
+    else:
+        chances = [_check_chance(p, f"dropout[{i}]") for i, p in enumerate(dropout)]
+        if len(chances) != n_hidden:
+            raise ValueError(
+                f"dropout holds {len(chances)} numbers, there are {n_hidden} hidden layers"
+            )
+    found = (first, *chances)
+    return found if any(found) else ()

@@ -315,8 +315,8 @@ static void differentiate(run *r, const fm_samples *x, const char *what)
     FOR_THREADS(threads)
     {
         fm_totals totals;
-        const size_t size = fm_network_training_workspace(r->network, x, &r->loss, NULL, x->rows,
-                                                          threads);
+        const size_t size = fm_network_training_workspace(r->network, x, &r->loss, NULL, NULL,
+                                                          x->rows, threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         /* The padding is not written. */
         memcpy(r->gradient.memory, r->zeros.memory, r->zeros.bytes);
@@ -334,8 +334,8 @@ static void train(run *r, const fm_samples *x, const char *what)
     {
         fm_totals totals = {0};
         const size_t batch = r->training.batch_size;
-        const size_t size = fm_network_training_workspace(r->network, x, &r->loss,
-                                                          r->training.optimizer, batch, threads);
+        const size_t size = fm_network_training_workspace(
+            r->network, x, &r->loss, r->training.optimizer, NULL, batch, threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         memcpy(r->parameters.memory, r->start.memory, r->start.bytes);
         r->training.threads = threads;

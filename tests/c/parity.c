@@ -19,6 +19,7 @@ int main(void)
             check_operations();
             check_networks();
             check_regularized();
+            check_dropout();
         }
         wrong += end_isa();
     }

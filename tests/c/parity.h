@@ -4,8 +4,9 @@
 
 #include "check.h"
 
-void check_operations(void);  /* one by one */
-void check_networks(void);    /* training, prediction */
+void check_operations(void); /* one by one */
+void check_networks(void);   /* training, prediction */
+void check_dropout(void);
 void check_regularized(void); /* penalties, norms, averages */
 
 /* Losses with parameters, weights of outputs and weights of samples. */

@@ -179,7 +179,7 @@ static void check_variant(size_t inputs, size_t outputs, fm_update_kind kind, fm
         const double rates[STEPS] = {rate, rate, rate, rate};
         const fm_training training = {
             .batch_size = BATCH, .threads = threads, .rates = rates, .optimizer = &o};
-        const size_t size = fm_network_training_workspace(network, &samples, &mse, &o, BATCH,
+        const size_t size = fm_network_training_workspace(network, &samples, &mse, &o, NULL, BATCH,
                                                           threads);
         void *workspace = aligned_alloc(FM_ALIGNMENT, size);
         memcpy(parameters.memory, start.memory, start.bytes);

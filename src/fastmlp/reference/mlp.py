@@ -1,7 +1,7 @@
 """The multi-layer perceptron in NumPy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..optimizers import State
 from ..samples import Samples
 from ..scores import correct_rows
 from ..sparse import SparseRows
-from . import ops, steps
+from . import dropout, ops, steps
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +49,12 @@ def epoch_order(n_samples: int, seed: int, epoch: int, part: int = 0) -> npt.NDA
         j = (draw * (i + 1)) >> 64
         order[i], order[j] = order[j], order[i]
     return np.array(order, dtype=np.int64)
+
+
+def _dropped(x: Array, factors: Sequence[Array | None], layer: int) -> Array:
+    """Return the inputs of a layer times dropout's factors, a new array if there are any."""
+    found = factors[layer] if layer < len(factors) else None
+    return x if found is None else x * found
 
 
 class MLP(base.MLP):
@@ -87,7 +93,8 @@ class MLP(base.MLP):
             for start in range(0, n_samples, batch_size):
                 stop = min(start + batch_size, n_samples)
                 rows = slice(start, stop) if order is None else order[start:stop]
-                outputs, known = self._forward(self._gather(samples.X, rows))
+                factors = self._factors(training, n_before + np.arange(start, stop))
+                outputs, known = self._forward(self._gather(samples.X, rows), factors)
                 loss, dy = self._loss(outputs[-1], samples, rows)
                 given = samples.weights
                 weight = float(stop - start if given is None else given[rows].sum())
@@ -100,7 +107,7 @@ class MLP(base.MLP):
                 total_loss += loss * counted
                 total_weight += counted
                 total_correct += self._hits(outputs[-1], samples.y[rows])
-                weight_gradients, bias_gradients = self._backward(outputs, known, dy)
+                weight_gradients, bias_gradients = self._backward(outputs, known, dy, factors)
                 steps.add_penalty_gradient(self._weights, weight_gradients, l1, l2)
                 rate = training.rates[n_steps - training.before.steps]
                 state.steps += 1
@@ -116,6 +123,19 @@ class MLP(base.MLP):
                 if training.ema is not None:
                     steps.average(self._buffers(), state.other, training.ema)
         return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
+
+    def _factors(self, training: Training, numbers: Array) -> Sequence[Array | None]:
+        """Return dropout's factors of the inputs of each layer, for samples of an epoch."""
+        return [
+            dropout.factors(
+                chance, self.seed, self.epochs_trained, layer, numbers, width, self.dtype
+            )
+            if chance
+            else None
+            for layer, (chance, width) in enumerate(
+                zip(training.dropout, self.layers, strict=False)
+            )
+        ]
 
     @staticmethod
     def _penalty_factors(training: Training, weight: float) -> tuple[float, float]:
@@ -163,15 +183,21 @@ class MLP(base.MLP):
             batch = np.multiply(batch, self.dtype.type(1 / 255), dtype=self.dtype)
         return batch.astype(self.dtype, copy=False)
 
-    def _forward(self, x: Array) -> tuple[list[Array], list[Array]]:
-        """Return x and the output of every layer, the last as the loss takes it; and, of every
-        layer, what the backward of its activation takes: the output or the pre-activation.
+    def _forward(
+        self, x: Array, factors: Sequence[Array | None] = ()
+    ) -> tuple[list[Array], list[Array]]:
+        """Return the input of every layer and the last's output, as the loss takes it; and, of
+        every layer, what the backward of its activation takes: the output or the pre-activation.
+
+        The inputs are multiplied by dropout's factors, if there are any.
         """
-        outputs, known = [x], []
-        for w, b, name in zip(self._weights, self._biases, self._pointwise(), strict=True):
+        outputs, known = [_dropped(x, factors, 0)], []
+        for layer, (w, b, name) in enumerate(
+            zip(self._weights, self._biases, self._pointwise(), strict=True), start=1
+        ):
             z = ops.dense_forward(outputs[-1], w, b)
             y = ops.FORWARDS[name](z, out=None if name in ops.TAKING_Z else z)
-            outputs.append(y)
+            outputs.append(_dropped(y, factors, layer))
             known.append(z)
         return outputs, known
 
@@ -197,7 +223,11 @@ class MLP(base.MLP):
         return self.loss.scale * loss, np.multiply(gradient, self.loss.scale, out=gradient)
 
     def _backward(
-        self, outputs: list[Array], known: list[Array], dy: Array
+        self,
+        outputs: list[Array],
+        known: list[Array],
+        dy: Array,
+        factors: Sequence[Array | None] = (),
     ) -> tuple[list[Array], list[Array]]:
         """Return the gradients of all weights and biases, from what `_forward` returned.
 
@@ -208,6 +238,7 @@ class MLP(base.MLP):
         names = self._pointwise()
         for layer in range(len(self._weights) - 1, -1, -1):
             _, activation_backward = ops.ACTIVATIONS[names[layer]]
+            dy = _dropped(dy, factors, layer + 1)
             dz = activation_backward(dy, known[layer], out=dy)
             x = outputs[layer]
             if layer:
