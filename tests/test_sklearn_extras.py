@@ -1,5 +1,6 @@
 """What the estimators have beyond scikit-learn's."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -57,6 +58,35 @@ def test_an_activation_for_each_layer(cls):
         small(cls, activation=["tanh"]).fit(X, Y[cls])
     with pytest.raises(ValueError, match="known are identity, relu"):
         small(cls, activation=["tanh", "what"]).fit(X, Y[cls])
+
+
+@BOTH
+def test_dropout(cls):
+    options = {"max_iter": 3, "shuffle": False, "alpha": 0.0, "batch_size": 32}
+    estimator = small(cls, dropout=[0.2, 0.3], input_dropout=0.1, **options)
+    start = small(cls, **{**options, "max_iter": 1, "learning_rate_init": 1e-300}).fit(X, Y[cls])
+    net = copy.deepcopy(start.network_)
+    estimator.fit(X, Y[cls])
+    net.seed, net.epochs_trained, net._optimizer_state = estimator.network_.seed, 0, None
+    net.fit(
+        X,
+        estimator._targets(estimator._known_outputs(Y[cls])),
+        3,
+        32,
+        0.001,
+        shuffle=False,
+        optimizer=fm.optimizers.Adam(epsilon_hat=True),
+        dropout=[0.2, 0.3],
+        input_dropout=0.1,
+    )
+    for a, b in zip(estimator.coefs_, net.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="dropout cannot be used with the solver lbfgs"):
+        small(cls, solver="lbfgs", dropout=0.1).fit(X, Y[cls])
+    with pytest.raises(ValueError, match="'dropout' parameter"):
+        small(cls, dropout=1.0).fit(X, Y[cls])
+    with pytest.raises(ValueError, match="dropout holds 1 numbers"):
+        small(cls, dropout=[0.1]).fit(X, Y[cls])
 
 
 @BOTH

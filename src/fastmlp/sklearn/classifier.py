@@ -110,6 +110,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss: str | losses.AnyLoss = "log_loss",
         class_weight: Mapping[Any, float] | str | None = None,
         optimizer: str | optimizers.Optimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
         callbacks: Sequence[Callback] | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:

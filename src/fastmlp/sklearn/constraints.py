@@ -45,6 +45,8 @@ SHARED: dict[str, Any] = {
     "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
     "max_fun": [COUNT],
     "optimizer": [StrOptions(set(optimizers.NAMES)), optimizers.Optimizer, None],
+    "dropout": [FRACTION, "array-like"],
+    "input_dropout": [FRACTION],
     "callbacks": ["array-like", None],
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
 }

@@ -58,6 +58,9 @@ PARAMETERS = """
         How often "lbfgs" evaluates the loss at most.{own}
     optimizer
         What makes the steps in place of the solver: a name or an object of `fastmlp.optimizers`.
+    dropout, input_dropout
+        The chance of each output of the hidden layers, one number or one for each layer, and of
+        each feature, to count as 0 in a step of training; see `fastmlp.MLP.fit`. Not with "lbfgs".
     callbacks
         Objects of `fastmlp.Callback`.
     dtype

@@ -82,6 +82,7 @@ def check(estimator: "BaseMLP", validation: Data | None) -> None:
     refused = {
         "callbacks": bool(estimator.callbacks),
         "a schedule as learning_rate": not isinstance(estimator.learning_rate, str),
+        "dropout": bool(np.any(estimator.dropout) or estimator.input_dropout),
         "validation data": validation is not None,
     }
     for what, given in refused.items():

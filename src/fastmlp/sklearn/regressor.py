@@ -86,6 +86,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         optimizer: str | optimizers.Optimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
         callbacks: Sequence[Callback] | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:

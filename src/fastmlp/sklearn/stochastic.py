@@ -234,6 +234,8 @@ def fit(
             sample_weight=data.weights,
             optimizer=optimizer_of(estimator),
             l2=estimator.alpha,
+            dropout=estimator.dropout,
+            input_dropout=estimator.input_dropout,
         )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
