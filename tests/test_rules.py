@@ -252,7 +252,7 @@ def is_module(name):
 # From the bottom up: a module imports, with itself, only what stands in an earlier line or its own.
 DIRECTION = [
     {"_core", "ahead", "errors", "history", "callbacks", "mapped", "sparse"},
-    {"checks"},
+    {"checks", "reporting"},
     {
         "initializers",
         "losses",

@@ -84,7 +84,7 @@ class Network:
         dropout: Array | None,
         before: Totals,
         workspace: Array,
-        progress: Callable[[float, float, int, int], object] | None,
+        progress: Callable[[float, float, int, int, int], object] | None,
         poll_seconds: float,
     ) -> tuple[Totals, bool]: ...
     def gradient(

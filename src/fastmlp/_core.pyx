@@ -346,7 +346,8 @@ cdef int report(void *context, const fm_totals *totals) noexcept with gil:
         if reporter.function is not None and totals.samples:
             reporter.state.steps = reporter.steps + totals.steps
             reporter.function(
-                totals.loss + totals.penalty, totals.weight, totals.correct, totals.samples
+                totals.loss + totals.penalty, totals.weight, totals.correct, totals.samples,
+                totals.steps,
             )
     except BaseException as error:
         reporter.raised = error

@@ -22,8 +22,9 @@ from .sparse import SparseRows
 
 if TYPE_CHECKING:
     from .base import MLP
-    from .fitting import Report, Totals, Training
+    from .fitting import Totals, Training
     from .optimizers import State
+    from .reporting import Reporter
 
 Array = npt.NDArray[Any]
 
@@ -107,22 +108,20 @@ class Feed(ABC):
                 self._failure = error
             raise
 
-    def train(self, net: "MLP", training: "Training", state: "State", report: "Report") -> "Totals":
-        """Train on every sample once and return the epoch's totals."""
-        reported = perf_counter()
+    def train(
+        self, net: "MLP", training: "Training", state: "State", report: "Reporter"
+    ) -> "Totals":
+        """Train on every sample once and return the epoch's totals.
 
-        def tell(*sums: Any) -> Any:
-            nonlocal reported
-            progress = report(*sums)
-            reported = perf_counter()
-            return progress
-
+        StopTraining where a callback asks for the end in between.
+        """
         totals = training.before
         self.largest_rate = 0.0
         with self._opened(net, training.batch_size, training.shuffle) as parts:
             for samples, batch_size, order in parts:
-                if totals.samples and perf_counter() - reported >= REPORT_SECONDS:
-                    tell(*totals[:4])
+                if totals.samples and perf_counter() - report.told >= REPORT_SECONDS:
+                    report(*totals)
+                report.begin_part(totals)
                 net.trained_on = samples.X.dtype.name
                 n_steps = -(-len(samples) // batch_size)
                 options = replace(
@@ -134,7 +133,8 @@ class Feed(ABC):
                     before=totals,
                 )
                 with self._blamed(samples):
-                    totals = net._train_epoch(samples, options, state, tell)
+                    totals = net._train_epoch(samples, options, state, report)
+                report.end_part(totals)
                 del samples
         if not totals.weight:
             self._failure = ValueError(ALL_ZERO)

@@ -1,9 +1,7 @@
 """The loop over epochs, the same whatever computes them."""
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +13,7 @@ from .errors import DivergenceError, NotFiniteError
 from .feeding import Feed
 from .history import History
 from .optimizers import Optimizer, State
+from .reporting import Reporter, StopTraining
 from .schedules import Rates
 
 if TYPE_CHECKING:
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-Report = Callable[[float, float, int, int], Progress]
-"""Takes the weighted sum of the losses and penalties, the sum of the weights, the hits and the
-number of the samples an epoch has trained on."""
+Report = Callable[[float, float, int, int, int], None]
+"""Takes the totals of an epoch so far, see `Totals`."""
 
 
 class Totals(NamedTuple):
@@ -59,6 +57,8 @@ class Training:
         Greatest norms of the gradient and of each unit's weights, or None.
     ema
         Decay of the parameters' average, or None.
+    each_batch
+        Whether to report before each step.
     mean_of_batches
         Whether the epoch's loss counts a batch by the number of its samples, whatever their
         weights.
@@ -85,6 +85,7 @@ class Training:
     clip_norm: float | None = None
     max_norm: float | None = None
     ema: float | None = None
+    each_batch: bool = False
     mean_of_batches: bool = False
     loss_unit: float = 1.0
     dropout: tuple[float, ...] = ()
@@ -189,17 +190,15 @@ class Fit:
                 at_end.callback(hook.on_fit_end, net, history)
             steps = 0
             for epoch in range(1, self._epochs + 1):
-                report = self._reporter(epoch)
-                training = replace(self._training, first_step=steps)
+                for hook in self._hooks:
+                    hook.on_epoch_begin(net, epoch)
+                report = Reporter(net, self._hooks, self._feed, epoch, self._epochs)
                 try:
                     with self._stepping(state):
-                        totals = self._feed.train(net, training, state, report)
-                        steps += totals.steps
-                        if not all(net._is_finite(p) for p in net._buffers()):
-                            raise NotFiniteError("a weight is not finite")
-                        if not all(net._is_finite(s) for s in state.arrays()):
-                            raise NotFiniteError("a moment of the optimizer is not finite")
-                        progress = report(*totals[:4])
+                        totals = self._train(state, steps, report)
+                        if totals is None:
+                            break
+                        progress = report.end(totals)
                     measured = self._measured()
                 except NotFiniteError as error:
                     failure = self._divergence(error)
@@ -209,16 +208,30 @@ class Fit:
                     if any(f.is_to_blame(error) for f in (self._feed, self._validation) if f):
                         before.restore()
                     raise
+                steps += totals.steps
                 net.epochs_trained += 1
                 self._record(history, progress, measured)
+                stop = report.stopped
                 if self._verbose and epoch % self._verbose == 0:
                     print(epoch_line(history, self._epochs), flush=True)
-                stop = False
                 for hook in self._hooks:
                     stop |= bool(hook.on_epoch_end(net, history))
                 if stop:
                     break
         return history
+
+    def _train(self, state: State, steps: int, report: Reporter) -> Totals | None:
+        """Train an epoch, after so many steps; return None where a callback ended it."""
+        net = self._net
+        training = replace(self._training, first_step=steps, each_batch=report.each_batch)
+        totals = None
+        with suppress(StopTraining):
+            totals = self._feed.train(net, training, state, report)
+        if not all(net._is_finite(p) for p in net._buffers()):
+            raise NotFiniteError("a weight is not finite")
+        if not all(net._is_finite(s) for s in state.arrays()):
+            raise NotFiniteError("a moment of the optimizer is not finite")
+        return totals
 
     @contextmanager
     def _stepping(self, state: State) -> Iterator[None]:
@@ -231,26 +244,6 @@ class Fit:
             yield
         finally:
             state.swap(self._net._buffers())
-
-    def _reporter(self, epoch: int) -> Report:
-        """Return a function that tells the callbacks how far an epoch, which begins, has come."""
-        net, began, feed = self._net, time.perf_counter(), self._feed
-
-        def report(loss_sum: float, weight_sum: float, hits: int, samples: int) -> Progress:
-            # There is no mean of samples whose weights are all 0.
-            loss = loss_sum / weight_sum if weight_sum else math.nan
-            accuracy = math.nan if net._regression else hits / samples
-            seconds = time.perf_counter() - began
-            progress = Progress(
-                epoch, self._epochs, samples, feed.n_samples, loss, accuracy, seconds
-            )
-            if self._hooks:
-                with net._read_only():
-                    for hook in self._hooks:
-                        hook.on_progress(net, progress)
-            return progress
-
-        return report
 
     def _measured(self) -> dict[str, float] | None:
         """Return what is measured on the validation data."""

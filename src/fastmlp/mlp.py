@@ -125,7 +125,7 @@ class MLP(base.MLP):
             training.before,
             workspace,
             report,
-            POLL_SECONDS,
+            0.0 if training.each_batch else POLL_SECONDS,
         )
         self._workspace = workspace
         if not finite:

@@ -92,6 +92,9 @@ class MLP(base.MLP):
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n_samples, batch_size):
                 stop = min(start + batch_size, n_samples)
+                if training.each_batch:
+                    n_trained = n_before + start
+                    report(total_loss, total_weight, total_correct, n_trained, n_steps)
                 rows = slice(start, stop) if order is None else order[start:stop]
                 factors = self._factors(training, n_before + np.arange(start, stop))
                 outputs, known = self._forward(self._gather(samples.X, rows), factors)
