@@ -357,8 +357,15 @@ def test_json_logger(tmp_path):
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["loss"] for row in rows] == history.loss
     assert set(rows[0]) == {"epoch", "loss", "accuracy", "seconds"}
-    net.fit(X, y, epochs=1, callbacks=[JSONLogger(path, append=True)])
+
+    def infinite(y_true, y_pred):
+        return math.inf
+
+    options = {"epochs": 1, "validation_data": (X, y), "eval_metric": infinite}
+    net.fit(X, y, callbacks=[JSONLogger(path, append=True)], **options)
+    last = path.read_text().splitlines()[-1]
     assert len(path.read_text().splitlines()) == 4
+    assert json.loads(last, parse_constant=pytest.fail)["val_infinite"] is None
 
 
 @pytest.mark.parametrize("kind", [CSVLogger, JSONLogger])

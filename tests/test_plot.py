@@ -117,6 +117,32 @@ def test_without_validation_only_the_training_is_drawn():
     assert "test" not in lines(figure.axes[1])
 
 
+def test_metrics_have_panels_of_their_own():
+    history = make_history(20)
+    history.metrics = {"val_f1": list(np.linspace(0.2, 0.8, 20)), "val_cost": [-5.0] * 20}
+    figure = training_curves(history)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Loss", "Accuracy", "f1", "cost"]
+    for axes, values in zip(figure.axes[2:], history.metrics.values(), strict=True):
+        np.testing.assert_array_equal(lines(axes)["test"].get_ydata(), values)
+    assert "test  0.8" in texts(figure.axes[2])
+    assert "best epoch" not in lines(figure.axes[0])
+    history.best_epoch = 7
+    figure = history.plot("a title")
+    for axes in figure.axes:
+        assert list(lines(axes)["best epoch"].get_xdata()) == [7, 7]
+    assert [text.get_text() for text in figure.texts] == ["a title"]
+    assert render(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_metrics_that_are_not_finite(epochs, value):
+    history = make_history(epochs, classifier=False)
+    history.metrics = {"val_score": [0.5] * (epochs - 1) + [value]}
+    assert render(training_curves(history)).startswith(b"\x89PNG")
+
+
 def test_empty_history_is_an_error():
     with pytest.raises(ValueError, match="history holds no finished epoch"):
         training_curves(History())

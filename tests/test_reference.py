@@ -7,13 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fastmlp.base import r2_score
 from fastmlp.callbacks import Callback
 from fastmlp.checks import check_features
 from fastmlp.errors import DivergenceError
 from fastmlp.initializers import initial_weights
 from fastmlp.reference import MLP, ops
 from fastmlp.reference.mlp import PREDICTION_ROWS, epoch_order
+from fastmlp.scores import R2
 
 DTYPES = ["float32", "float64"]
 MNIST_LAYERS = [784, 128, 64, 32, 10]
@@ -682,7 +682,9 @@ def test_accuracy_of_several_labels_needs_the_whole_row():
 def test_r2_averages_the_columns():
     targets = np.array([[1.0, 5.0, 5.0], [3.0, 5.0, 5.0]])
     predictions = np.array([[1.0, 5.0, 5.0], [2.0, 5.0, 6.0]])
-    assert r2_score(predictions, targets) == pytest.approx((0.5 + 1 + 0) / 3)
+    score = R2()
+    score.add(predictions, targets)
+    assert score.result() == pytest.approx((0.5 + 1 + 0) / 3)
     net = MLP([1, 1], ["identity"])
     X, y = np.array([[0.0], [1.0]]), np.array([1.0, 3.0])
     net.weights[0][...], net.biases[0][...] = 1.0, 1.0

@@ -251,9 +251,10 @@ def is_module(name):
 
 # From the bottom up: a module imports, with itself, only what stands in an earlier line or its own.
 DIRECTION = [
-    {"_core", "ahead", "errors", "history", "callbacks", "mapped", "sparse"},
-    {"checks", "reporting"},
+    {"_core", "ahead", "errors", "callbacks", "mapped", "sparse", "tables"},
+    {"checks", "history", "reporting"},
     {
+        "early_stopping",
         "initializers",
         "losses",
         "memory",
@@ -261,9 +262,10 @@ DIRECTION = [
         "regularization",
         "schedules",
         "scores",
+        "summary",
         "reference.loss_parts",
     },
-    {"op_arguments", "samples", "sources"},
+    {"eval_metrics", "op_arguments", "samples", "sources"},
     {"loss_ops", "measuring", "reference.class_losses", "reference.number_losses"},
     {"feeding", "ops", "reference.ops", "machine"},
     {"fitting"},

@@ -20,7 +20,9 @@ from . import (
 )
 from .callbacks import Callback, Progress
 from .checks import FilePath
+from .early_stopping import EarlyStopping
 from .errors import DivergenceError
+from .eval_metrics import Metric
 from .history import History
 from .machine import (
     available_isas,
@@ -45,7 +47,9 @@ __all__ = [
     "MLP",
     "Callback",
     "DivergenceError",
+    "EarlyStopping",
     "History",
+    "Metric",
     "Progress",
     "__version__",
     "available_isas",

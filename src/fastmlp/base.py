@@ -5,7 +5,7 @@ epochs is in fitting.py; a subclass stores the parameters and does the arithmeti
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,15 +17,18 @@ import numpy.typing as npt
 from . import checks, losses, optimizers, regularization, schedules
 from .callbacks import Callback
 from .checks import Features
+from .early_stopping import EarlyStopping, early_stopping_of
 from .errors import NotFiniteError
+from .eval_metrics import Metric, check_eval_metric, eval_metric_of
 from .feeding import BlockFeed, feed_of, validation_feed_of
 from .fitting import Fit, Report, Totals, Training
 from .history import History
 from .initializers import check_init, initial_weights
 from .samples import Samples, check_targets, samples_of
-from .scores import correct_rows, r2_score
+from .scores import answers
 from .sources import Batches, Blocks
 from .sparse import SparseRows
+from .summary import summary_table
 
 Array = npt.NDArray[Any]
 CLASSIFIERS = ("softmax", "sigmoid")
@@ -33,27 +36,6 @@ CLASSIFIERS = ("softmax", "sigmoid")
 
 LOGIT_OUTPUTS = (*CLASSIFIERS, "exp")
 """Output activations that belong to the loss, which is computed from what goes into them."""
-
-
-def summary_table(layers: Sequence[int], activations: Sequence[str]) -> str:
-    """Return a table of the layers with their shapes, activations and parameters."""
-    rows = [("layer", "shape", "activation", "parameters")]
-    rows += [
-        (f"dense {number}", f"{fan_in} x {fan_out}", name, f"{(fan_in + 1) * fan_out:,}")
-        for number, (fan_in, fan_out, name) in enumerate(
-            zip(layers[:-1], layers[1:], activations, strict=True), start=1
-        )
-    ]
-    rows.append(("total", "", "", f"{checks.count_parameters(layers):,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(row, "<><>", widths, strict=True)
-        )
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 # Named like its subclasses, for Python's own errors name a method by the class that defines it.
@@ -212,6 +194,8 @@ class MLP(ABC):
         ema: float | None = None,
         dropout: float | Sequence[float] = 0.0,
         input_dropout: float = 0.0,
+        eval_metric: str | Callable[..., Any] | Metric | None = None,
+        early_stopping: EarlyStopping | int | None = None,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -246,9 +230,10 @@ class MLP(ABC):
         validation_data
             (X, y) or (X, y, sample_weight), Blocks or Batches to evaluate after each epoch.
         verbose
-            Print a line each so many epochs; 0 prints nothing.
+            Print a line each so many epochs, and in a terminal show how far the running one has
+            come; 0 prints nothing.
         callbacks
-            Objects of `fastmlp.Callback`.
+            Objects of `fastmlp.Callback`; `fastmlp.callbacks` has some that are ready.
         sample_weight
             (n,) finite numbers of at least 0, not all 0: the loss of a batch is
             sum(w_i L_i) / sum(w_i), so that a weight of 2 is as good as a second copy in the batch.
@@ -287,6 +272,20 @@ class MLP(ABC):
             networks; all else takes the whole one.
         input_dropout
             The same for the features.
+        eval_metric
+            What to measure on the validation data after each epoch, kept in the history as "val_"
+            and its name: "loss"; for classifiers "accuracy" or "f1", that of class 1 where there
+            are two classes, else the mean over them, as scikit-learn's ``average="macro"``; for
+            regression "r2"; or a function f(y_true, y_pred) that returns a number, the greater the
+            better, or a `fastmlp.Metric`, which says exactly what it gets. Weights of the
+            validation data count in all of them. The loss and, for classifiers, the accuracy are
+            measured anyway.
+        early_stopping
+            `fastmlp.EarlyStopping`, or its patience: the fit ends when the eval metric, without one
+            the validation loss, or without validation data the training loss, has made no progress
+            for so many epochs, and the network becomes what it was after the best one. That is also
+            done when the fit ends for another reason, Ctrl-C and an exception of a callback
+            included. When it diverges after the first epoch, it ends there with a RuntimeWarning.
 
         In a step the penalty's gradient is added, the sum is clipped, the optimizer takes it, the
         norms of the weights are limited and the averages are brought up to date, in this order.
@@ -300,17 +299,20 @@ class MLP(ABC):
         ------
         TypeError, ValueError
             For a bad argument, naming it, and for a Python loss that returns something else than
-            a finite loss and gradient, or a function for `lr` something else than a rate; nothing
-            has changed. Nor has it when one of the two, or the reading of Blocks or Batches, raises
-            an exception, which reaches the caller.
+            a finite loss and gradient, or a function for `lr` something else than a rate, or one
+            for `eval_metric` something else than a number; nothing has changed. Nor has it when
+            one of these, or the reading of Blocks or Batches, raises an exception, which reaches
+            the caller.
         DivergenceError
             When a batch's loss, a gradient's norm that is to be clipped or, after an epoch, a
-            parameter is not finite; the network is as it was before the call.
+            parameter is not finite; the network is as it was before the call. Not where early
+            stopping has a best epoch to go back to.
         RuntimeError
             When the parameters are read-only, as within `on_progress` or the Python loss of the
             same network.
         KeyboardInterrupt
-            On Ctrl-C; what has been learned stays, and `history` holds the finished epochs.
+            On Ctrl-C; what has been learned stays, with early stopping that of the best epoch, and
+            `history` holds the finished epochs.
         """
         if not all(buffer.flags.writeable for buffer in self._buffers()):
             raise RuntimeError("the parameters are read-only, as within on_progress or a loss")
@@ -320,6 +322,9 @@ class MLP(ABC):
         schedule = schedules.get(lr)
         shuffle = checks.check_flag(shuffle, "shuffle")
         validation = validation_feed_of(self, validation_data)
+        metric = eval_metric_of(self, eval_metric)
+        check_eval_metric(metric, validation)
+        stopping = early_stopping_of(early_stopping)
         feed.check_epochs(epochs)
         if validation is not None:
             validation.check_epochs(epochs)
@@ -347,7 +352,8 @@ class MLP(ABC):
             dropout=chances,
         )
         training = replace(training, **self._counting)
-        return Fit(self, feed, validation, training, kind, epochs, verbose, hooks).run()
+        fit = Fit(self, feed, validation, training, kind, epochs, verbose, hooks, metric, stopping)
+        return fit.run()
 
     def loss_and_gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -425,28 +431,30 @@ class MLP(ABC):
             (n,) with one output, else (n, n_outputs). Regression: the outputs in the network's
             dtype, shaped likewise.
         """
-        if self.activations[-1] == "softmax":
-            # Probabilities of different logits can round to one value.
-            return np.asarray(self._answer(X, logits=True).argmax(axis=1), dtype=np.int64)
-        output = self._answer(X)
-        answer = output if self._regression else (output > 0.5).astype(np.int64)
-        return answer.reshape(-1) if self.n_outputs == 1 else answer
+        output = self.activations[-1]
+        return answers(self._answer(X, logits=output == "softmax"), output)
 
     def evaluate(
         self,
         X: npt.ArrayLike | Blocks | Batches,
         y: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
+        *,
+        eval_metric: str | Callable[..., Any] | Metric | None = None,
     ) -> dict[str, float]:
         """Return the loss and the accuracy, or for regression networks r2, over the samples.
 
-        Arguments are as for `fit`. The accuracy is the fraction of rows that are right, with
-        several sigmoid outputs those right in every column; r2 is the coefficient of determination.
-        Both are weighted as the loss is, though not by the loss's class weights. A loss that
-        couples the samples of a batch takes all samples as one batch: of Blocks and Batches the
+        Arguments are as for `fit`; an eval metric besides these has its own name in the result. The
+        accuracy is the fraction of rows that are right, with several sigmoid outputs those right in
+        every column; r2 is the coefficient of determination. All are weighted as the loss is,
+        though not by the loss's class weights. A loss that couples the samples of a batch takes all
+        samples as one batch, as a function for `eval_metric` does: of Blocks and Batches the
         network's outputs and the targets are then kept in memory.
         """
-        return feed_of(self, X, y, sample_weight).measure(self)
+        feed = feed_of(self, X, y, sample_weight)
+        metric = eval_metric_of(self, eval_metric)
+        check_eval_metric(metric, feed)
+        return feed.measure(self, metric)
 
     def score(
         self,
@@ -456,22 +464,6 @@ class MLP(ABC):
     ) -> float:
         """Return the accuracy, or for regression networks the coefficient of determination."""
         return self.evaluate(X, y, sample_weight)["r2" if self._regression else "accuracy"]
-
-    def _evaluate(self, samples: Samples) -> dict[str, float]:
-        in_one_pass = isinstance(self.loss, losses.Loss) and not self.loss.couples_samples
-        if in_one_pass and not self._regression and samples.sample_weight is None:
-            loss, hits = self._measure(samples)
-            return {"loss": loss, "accuracy": hits / len(samples)}
-        seen = self._output(samples.X, logits=True)
-        if samples.python_loss:
-            loss = samples.python_loss(seen, slice(None), np.empty_like(seen))
-        else:
-            loss = self._loss(seen, samples)[0]
-        output = self._activated(seen)
-        if self._regression:
-            return {"loss": loss, "r2": r2_score(output, samples.y, samples.sample_weight)}
-        right = correct_rows(output, samples.y, self.activations[-1])
-        return {"loss": loss, "accuracy": float(np.average(right, weights=samples.sample_weight))}
 
     @property
     def _has_default_loss(self) -> bool:

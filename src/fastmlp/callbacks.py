@@ -41,7 +41,7 @@ class Callback:
     are called in the order they were given, `on_fit_end` in the reverse one.
 
     An exception raised by a hook ends the fit and reaches the caller; the weights learned so far
-    stay in the network.
+    stay in the network, or with early stopping those of the best epoch.
     """
 
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
@@ -93,7 +93,8 @@ class Callback:
 class TimeLimit(Callback):
     """Ends a fit after some time, in the middle of an epoch if need be.
 
-    The network keeps the updates made so far.
+    The network keeps the updates made so far, or with early stopping becomes that of the best
+    epoch.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from . import checks
 from .ahead import read_ahead
 from .checks import Features
+from .eval_metrics import EvalMetric
 from .mapped import in_memory, mapping_of, reading
 from .measuring import ALL_ZERO, Measures
 from .samples import Samples, check_targets, samples_of
@@ -62,6 +63,9 @@ class Feed(ABC):
 
     largest_rate = 0.0
     """Of the learning rates of the last epoch, or of its parts so far."""
+
+    weighted = False
+    """Whether it is known to have weights of samples."""
 
     ahead = 0
     """Parts that are made while others are used."""
@@ -152,9 +156,9 @@ class Feed(ABC):
         self.largest_rate = max(self.largest_rate, float(rates.max()))
         return rates
 
-    def measure(self, net: "MLP") -> dict[str, float]:
+    def measure(self, net: "MLP", metric: EvalMetric | None = None) -> dict[str, float]:
         """Return what `evaluate` does."""
-        measures = Measures(net)
+        measures = Measures(net, metric)
         try:
             with self._opened(net, 1, False) as parts:
                 for part in parts:
@@ -179,13 +183,10 @@ class Whole(Feed):
         super().__init__()
         self.samples = samples
         self.n_samples = len(samples)
+        self.weighted = samples.sample_weight is not None
 
     def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
         yield Part(self.samples, batch_size, 0 if shuffle else None)
-
-    def measure(self, net: "MLP") -> dict[str, float]:
-        with self._blamed(self.samples):
-            return net._evaluate(self.samples)
 
 
 class BlockFeed(Feed):
@@ -206,6 +207,7 @@ class BlockFeed(Feed):
         self._blocks = blocks
         self._prefix = prefix
         self.n_samples = len(blocks)
+        self.weighted = blocks.sample_weight is not None
         self.ahead = blocks.prefetch
         self._buffers: deque[Array] = deque()
         self._dtype: np.dtype[Any] | None = None

@@ -1,5 +1,6 @@
 """The loop over epochs, the same whatever computes them."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .callbacks import Callback, Progress
+from .early_stopping import EarlyStopping, Watch
 from .errors import DivergenceError, NotFiniteError
+from .eval_metrics import RECORDED, EvalMetric
 from .feeding import Feed
 from .history import History
 from .optimizers import Optimizer, State
@@ -105,6 +108,7 @@ def epoch_line(history: History, epochs: int) -> str:
         parts.append(f"val_loss {history.val_loss[-1]:.4f}")
     if history.val_accuracy:
         parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
+    parts += [f"{name} {values[-1]:.4f}" for name, values in history.metrics.items()]
     parts.append(f"{history.seconds[-1]:.2f} s")
     return "  ".join(parts)
 
@@ -155,6 +159,10 @@ class Fit:
         Print a line each so many epochs; 0 prints nothing.
     hooks
         The callbacks.
+    metric
+        What to measure on the validation data besides, or None.
+    stopping
+        When to end early, or None.
     """
 
     def __init__(
@@ -167,6 +175,8 @@ class Fit:
         epochs: int,
         verbose: int,
         hooks: Sequence[Callback],
+        metric: EvalMetric | None = None,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         self._net: Any = net
         self._feed = feed
@@ -176,6 +186,10 @@ class Fit:
         self._epochs = epochs
         self._verbose = verbose
         self._hooks = hooks
+        self._metric = metric
+        # A loss decides where no metric does.
+        greater = metric is not None and metric.greater_is_better
+        self._watch = Watch(stopping, greater) if stopping else None
 
     def run(self) -> History:
         """Train; see `fastmlp.MLP.fit` for what is raised."""
@@ -188,6 +202,8 @@ class Fit:
             for hook in self._hooks:
                 hook.on_fit_begin(net, self._epochs, self._feed.n_samples)
                 at_end.callback(hook.on_fit_end, net, history)
+            if self._watch:
+                at_end.callback(self._watch.restore, net)
             steps = 0
             for epoch in range(1, self._epochs + 1):
                 for hook in self._hooks:
@@ -202,16 +218,19 @@ class Fit:
                     measured = self._measured()
                 except NotFiniteError as error:
                     failure = self._divergence(error)
+                    if self._watch and self._watch.can_restore:
+                        self._warn(failure)
+                        break
                     before.restore()
                     raise failure from None
                 except Exception as error:
                     if any(f.is_to_blame(error) for f in (self._feed, self._validation) if f):
-                        before.restore()
+                        self._put_back(before)
                     raise
                 steps += totals.steps
                 net.epochs_trained += 1
                 self._record(history, progress, measured)
-                stop = report.stopped
+                stop = report.stopped | self._has_waited(history, measured)
                 if self._verbose and epoch % self._verbose == 0:
                     print(epoch_line(history, self._epochs), flush=True)
                 for hook in self._hooks:
@@ -247,7 +266,33 @@ class Fit:
 
     def _measured(self) -> dict[str, float] | None:
         """Return what is measured on the validation data."""
-        return self._validation.measure(self._net) if self._validation else None
+        return self._validation.measure(self._net, self._metric) if self._validation else None
+
+    def _has_waited(self, history: History, measured: dict[str, float] | None) -> bool:
+        """Look at an epoch that is over; return whether to wait no longer for a better one."""
+        if self._watch is None:
+            return False
+        value = history.loss[-1]
+        if measured is not None:
+            value = measured[self._metric.name if self._metric else "loss"]
+        waited = self._watch.see(value, len(history), self._net)
+        history.best_epoch = self._watch.best_epoch
+        return waited
+
+    def _put_back(self, before: Snapshot) -> None:
+        """Make the network what it was before the fit."""
+        if self._watch:
+            self._watch.forget()
+        before.restore()
+
+    def _warn(self, failure: DivergenceError) -> None:
+        """Warn that the fit diverged and ends with the best epoch's network."""
+        assert self._watch is not None
+        warnings.warn(
+            f"{failure}; the network is what it was after epoch {self._watch.best_epoch}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
     def _record(
         self, history: History, progress: Progress, measured: dict[str, float] | None
@@ -261,6 +306,9 @@ class Fit:
             history.val_loss.append(self._training.loss_unit * measured["loss"])
             if not self._net._regression:
                 history.val_accuracy.append(measured["accuracy"])
+            if self._metric and self._metric.name not in RECORDED:
+                values = history.metrics.setdefault(f"val_{self._metric.name}", [])
+                values.append(measured[self._metric.name])
 
     def _divergence(self, error: NotFiniteError) -> DivergenceError:
         """Return the error for a training that left the finite numbers."""

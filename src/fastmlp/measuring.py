@@ -1,4 +1,4 @@
-"""Loss and score of a network over samples that come in parts."""
+"""Loss, score and metric of a network over samples that come in parts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import losses
+from .eval_metrics import EvalMetric
 from .samples import Samples, samples_of
-from .scores import R2, correct_rows
+from .scores import R2, answers, correct_rows, truths
 
 if TYPE_CHECKING:
     from .base import MLP
@@ -28,10 +29,14 @@ class Measures:
     ----------
     net
         The network.
+    metric
+        What to measure besides, or None.
     """
 
-    def __init__(self, net: "MLP") -> None:
+    def __init__(self, net: "MLP", metric: EvalMetric | None = None) -> None:
         self._net = net
+        self._metric = metric
+        self._gatherer = metric.gather() if metric and metric.gather else None
         self._loss = self._weight = 0.0
         self._hits = self._counted = 0.0
         self._r2 = R2()
@@ -42,7 +47,8 @@ class Measures:
         net, given = self._net, samples.sample_weight
         coupled = not isinstance(net.loss, losses.Loss) or net.loss.couples_samples
         weight = float(len(samples) if samples.weights is None else samples.weights.sum())
-        if not (coupled or net._regression) and given is None and weight:
+        in_one_pass = not (coupled or net._regression or self._gatherer)
+        if in_one_pass and given is None and weight:
             loss, hits = net._measure(samples)
             self._loss += loss * weight
             self._weight += weight
@@ -55,11 +61,17 @@ class Measures:
         elif weight:
             self._loss += net._loss(seen, samples)[0] * weight
             self._weight += weight
+        activation = net.activations[-1]
+        # Activated in place.
+        answer = answers(seen, activation) if activation == "softmax" else None
         output = net._activated(seen)
+        if self._gatherer:
+            answer = answers(output, activation) if answer is None else answer
+            self._gatherer.add(truths(samples.y, activation), answer, output, given)
         if net._regression:
             self._r2.add(output, samples.y, given)
             return
-        right = correct_rows(output, samples.y, net.activations[-1])
+        right = correct_rows(output, samples.y, activation)
         self._hits += float(right.sum() if given is None else right @ given)
         self._counted += float(len(samples) if given is None else given.sum())
 
@@ -72,8 +84,12 @@ class Measures:
         else:
             raise ValueError(ALL_ZERO)
         if self._net._regression:
-            return {"loss": loss, "r2": self._r2.result()}
-        return {"loss": loss, "accuracy": self._hits / self._counted}
+            measured = {"loss": loss, "r2": self._r2.result()}
+        else:
+            measured = {"loss": loss, "accuracy": self._hits / self._counted}
+        if self._metric and self._gatherer:
+            measured[self._metric.name] = self._gatherer.result()
+        return measured
 
     def _coupled_loss(self) -> float:
         """Return the loss over all samples as one batch."""

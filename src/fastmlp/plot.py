@@ -133,7 +133,9 @@ def _mark_best(axes: Axes, curve: _Curve) -> None:
 
 
 def training_curves(history: History, *, title: str | None = None) -> Figure:
-    """Loss over epochs and, for classifiers, train and test accuracy over epochs.
+    """Loss over epochs, for classifiers train and test accuracy, and the eval metric.
+
+    A dotted line shows the epoch whose weights early stopping kept.
 
     Parameters
     ----------
@@ -145,7 +147,8 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        One panel (loss) or two (loss; accuracy in percent). Lines are named by their labels.
+        A panel for the loss, one for the accuracy in percent, and one for each metric. Lines are
+        named by their labels.
 
     Raises
     ------
@@ -165,8 +168,9 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
     if history.val_accuracy:
         accuracies.append(_Curve("test", [100 * a for a in history.val_accuracy], _TEST))
 
-    figure = new_figure(11.0 if accuracies else 6.0, _HEIGHT)
-    panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    count = 1 + bool(accuracies) + len(history.metrics)
+    figure = new_figure(1.0 + 5.0 * count, _HEIGHT)
+    panels = figure.subplots(1, count, squeeze=False)[0]
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.set(w_pad=0.12, h_pad=0.1, wspace=0.04)  # type: ignore[call-arg]
@@ -186,6 +190,24 @@ def training_curves(history: History, *, title: str | None = None) -> Figure:
         _draw(panels[1], accuracies, "%")
         if len(history) > 2:
             _mark_best(panels[1], accuracies[-1])
+    for panel, (name, values) in zip(
+        panels[count - len(history.metrics) :], history.metrics.items(), strict=True
+    ):
+        metric = name.removeprefix("val_")
+        style_axes(panel, metric, "epoch", metric)
+        # Axes cannot reach to infinity.
+        finite = [value if np.isfinite(value) else np.nan for value in values]
+        _draw(panel, [_Curve("test", finite, _TEST)], "")
+    if history.best_epoch is not None:
+        for panel in panels:
+            panel.axvline(
+                history.best_epoch,
+                color=MUTED,
+                linestyle=":",
+                linewidth=1.2,
+                label="best epoch",
+                zorder=1,
+            )
     show_as_they_stand(figure, given)
     return figure
 

@@ -1,4 +1,4 @@
-"""What networks are scored by: rows classified rightly, and the coefficient of determination."""
+"""What networks are scored by: rows classified rightly, F1, the coefficient of determination."""
 
 from typing import Any
 
@@ -23,6 +23,76 @@ def correct_rows(scores: Array, targets: Array, output_activation: str) -> npt.N
         classes = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return np.asarray(scores.argmax(axis=1) == classes)
     return np.asarray(((scores > 0.5) == (targets > 0.5)).all(axis=1))
+
+
+def answers(scores: Array, output_activation: str) -> Array:
+    """Return what a network predicts.
+
+    Parameters
+    ----------
+    scores
+        (n, k) logits of a softmax output, since probabilities of different logits can round to one
+        value; the network's output of any other.
+
+    Returns
+    -------
+    ndarray
+        Softmax: (n,) int64, the most probable class. Sigmoid: int64, 1 where p > 0.5, shaped (n,)
+        with one output, else (n, k). Regression: the outputs, shaped likewise.
+    """
+    if output_activation == "softmax":
+        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+    answer = (scores > 0.5).astype(np.int64) if output_activation == "sigmoid" else scores
+    return answer.reshape(-1) if scores.shape[1] == 1 else answer
+
+
+def truths(targets: Array, output_activation: str) -> Array:
+    """Return targets, as `checks.check_targets` returns them, in the form of `answers`."""
+    return targets if targets.ndim == 1 else answers(targets, output_activation)
+
+
+class F1:
+    """The harmonic mean of precision and recall, of predictions that come in parts.
+
+    2 TP / (2 TP + FP + FN), 0 where nothing is to be found nor found: of class 1 where there are
+    two classes, else the mean over the classes that occur among targets and predictions, or over
+    the columns of several sigmoid outputs. As scikit-learn's ``f1_score``, with ``average="macro"``
+    unless there are two classes.
+
+    Parameters
+    ----------
+    n_outputs, output_activation
+        Of the network.
+    """
+
+    def __init__(self, n_outputs: int, output_activation: str) -> None:
+        several = output_activation == "sigmoid" and n_outputs > 1
+        self._binary = not several and n_outputs <= 2
+        size = 2 if self._binary else n_outputs
+        self._hits = np.zeros(size)
+        self._both = np.zeros(size)
+        self._occurs = np.full(size, several)
+
+    def add(self, truth: Array, answer: Array, output: Array, weights: Array | None) -> None:
+        """Take samples: targets, predictions in their form, and weights (n,) or None."""
+        if truth.ndim == 2:
+            weights = np.ones(len(truth)) if weights is None else weights
+            self._hits += weights @ (truth * answer)
+            self._both += weights @ (truth + answer)
+            return
+        size, right = len(self._hits), truth == answer
+        for classes in (truth, answer):
+            self._both += np.bincount(classes, weights, size)
+            self._occurs |= np.bincount(classes, minlength=size) > 0
+        among = None if weights is None else weights[right]
+        self._hits += np.bincount(truth[right], among, size)
+
+    def result(self) -> float:
+        """Return the score."""
+        scores = np.divide(
+            2 * self._hits, self._both, out=np.zeros_like(self._hits), where=self._both > 0
+        )
+        return float(scores[1] if self._binary else scores[self._occurs].mean())
 
 
 class R2:
@@ -68,10 +138,3 @@ class R2:
         scores = 1 - self._residual / np.where(self._constant, 1, self._total)
         scores[self._constant] = self._residual[self._constant] == 0
         return float(scores.mean())
-
-
-def r2_score(predictions: Array, targets: Array, sample_weight: Array | None = None) -> float:
-    """Return the coefficient of determination of `R2` over samples."""
-    score = R2()
-    score.add(predictions, targets, sample_weight)
-    return score.result()
