@@ -26,7 +26,7 @@ import fastmlp as fm
 import fastmlp.cli.training as cli_training
 from fastmlp.checks import HIDDEN_ACTIVATIONS
 from fastmlp.cli.app import Activation, LossName, OptimizerName, app
-from fastmlp.cli.console import clock, percent
+from fastmlp.cli.console import percent
 from fastmlp.cli.progress import Reporter
 from fastmlp.cli.stop import Stop
 
@@ -854,10 +854,3 @@ class TestInfoAndHelp:
             "",
             f"fastmlp: the command line needs {library}: pip install 'fastmlp[cli]'\n",
         )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text

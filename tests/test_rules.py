@@ -252,7 +252,7 @@ def is_module(name):
 # From the bottom up: a module imports, with itself, only what stands in an earlier line or its own.
 DIRECTION = [
     {"_core", "ahead", "errors", "callbacks", "mapped", "sparse", "tables"},
-    {"checks", "history", "reporting"},
+    {"checks", "history", "progress", "reporting"},
     {
         "early_stopping",
         "initializers",

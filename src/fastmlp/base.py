@@ -24,6 +24,7 @@ from .feeding import BlockFeed, feed_of, validation_feed_of
 from .fitting import Fit, Report, Totals, Training
 from .history import History
 from .initializers import check_init, initial_weights
+from .progress import Printer
 from .samples import Samples, check_targets, samples_of
 from .scores import answers
 from .sources import Batches, Blocks
@@ -330,6 +331,8 @@ class MLP(ABC):
             validation.check_epochs(epochs)
         verbose = checks.check_verbose(verbose)
         hooks = checks.check_callbacks(callbacks)
+        if verbose:
+            hooks = (Printer(verbose), *hooks)
         kind = optimizers.get(optimizer)
         kind.check(self.dtype)
         l1 = regularization.check_penalty(l1, "l1")
@@ -352,7 +355,7 @@ class MLP(ABC):
             dropout=chances,
         )
         training = replace(training, **self._counting)
-        fit = Fit(self, feed, validation, training, kind, epochs, verbose, hooks, metric, stopping)
+        fit = Fit(self, feed, validation, training, kind, epochs, hooks, metric, stopping)
         return fit.run()
 
     def loss_and_gradients(

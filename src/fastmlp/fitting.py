@@ -98,21 +98,6 @@ class Training:
     before: Totals = field(default_factory=Totals)
 
 
-def epoch_line(history: History, epochs: int) -> str:
-    """Return a line of text about the last epoch of a history, out of `epochs`."""
-    number = len(history)
-    parts = [f"epoch {number:>{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.4f}"]
-    if history.accuracy:
-        parts.append(f"accuracy {history.accuracy[-1]:.4f}")
-    if history.val_loss:
-        parts.append(f"val_loss {history.val_loss[-1]:.4f}")
-    if history.val_accuracy:
-        parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
-    parts += [f"{name} {values[-1]:.4f}" for name, values in history.metrics.items()]
-    parts.append(f"{history.seconds[-1]:.2f} s")
-    return "  ".join(parts)
-
-
 class Snapshot:
     """Copies of all that a fit changes in a network.
 
@@ -155,8 +140,6 @@ class Fit:
         What makes the steps.
     epochs
         How many.
-    verbose
-        Print a line each so many epochs; 0 prints nothing.
     hooks
         The callbacks.
     metric
@@ -173,7 +156,6 @@ class Fit:
         training: Training,
         optimizer: Optimizer,
         epochs: int,
-        verbose: int,
         hooks: Sequence[Callback],
         metric: EvalMetric | None = None,
         stopping: EarlyStopping | None = None,
@@ -184,7 +166,6 @@ class Fit:
         self._training = training
         self._optimizer = optimizer
         self._epochs = epochs
-        self._verbose = verbose
         self._hooks = hooks
         self._metric = metric
         # A loss decides where no metric does.
@@ -231,8 +212,6 @@ class Fit:
                 net.epochs_trained += 1
                 self._record(history, progress, measured)
                 stop = report.stopped | self._has_waited(history, measured)
-                if self._verbose and epoch % self._verbose == 0:
-                    print(epoch_line(history, self._epochs), flush=True)
                 for hook in self._hooks:
                     stop |= bool(hook.on_epoch_end(net, history))
                 if stop:

@@ -5,15 +5,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 import fastmlp as fm
+from fastmlp.progress import bar, clock
 from fastmlp.study.results import RESULTS, RUNS_TABLE, SUMMARY_TABLE
 from fastmlp.study.settings import SettingsError
 from fastmlp.study.store import RUNS, SETTINGS
 
-from .console import clock, line, output
+from .console import line, output
 from .files import naming, prepare_folder, write_figure
 from .last_line import LastLine
 from .stop import Stop
@@ -45,12 +45,9 @@ class Reporter(LastLine):
         done = finished - self._at_start
         left = f"{clock(elapsed / done * (total - finished))} left" if done else ""
         if self._live:
-            row = Table.grid(padding=(0, 2, 0, 0))
-            bar = ProgressBar(
-                total=total, completed=finished, width=min(_BAR_WIDTH, self._console.width // 2)
-            )
-            row.add_row(bar, f"{finished}/{total} runs", left)
-            self._live.update(row, refresh=True)
+            width = min(_BAR_WIDTH, self._console.width // 2)
+            drawn = bar(finished / total, width, self._console.encoding)
+            self._live.show(f"{drawn}  {finished}/{total} runs  {left}"[: self._console.width - 1])
         elif finished * _LINES // total > self._told:
             self._told = finished * _LINES // total
             line(self._console, f"{finished:>{len(str(total))}}/{total} runs  {left}")

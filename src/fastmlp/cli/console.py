@@ -76,10 +76,3 @@ def error(message: str) -> None:
 def percent(share: float) -> str:
     """Write a share of 1 in percent; a dash when it is undefined (NaN)."""
     return "-" if share != share else f"{100 * share:.2f} %"
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

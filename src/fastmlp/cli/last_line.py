@@ -4,7 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live
+
+from fastmlp.progress import MovingLine
 
 
 class LastLine:
@@ -15,14 +16,12 @@ class LastLine:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live: Live | None = None
+        self._live: MovingLine | None = None
         if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
-            self._live = Live(console=console, auto_refresh=False, transient=True)
+            self._live = MovingLine(console.file)
 
     def __enter__(self) -> Self:
         """Take over the terminal's last line."""
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(
@@ -33,4 +32,4 @@ class LastLine:
     ) -> None:
         """Give the terminal back, without what the line showed last."""
         if self._live:
-            self._live.stop()
+            self._live.clear()

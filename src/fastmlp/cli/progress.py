@@ -1,23 +1,20 @@
 """What a training shows of itself: a bar per epoch in a terminal, a line per epoch elsewhere."""
 
-import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
 
 from fastmlp.callbacks import Callback, Progress
+from fastmlp.progress import NARROWEST_BAR, WIDEST_BAR, Pace, bar
 
-from .console import clock, line, percent
+from .console import line, percent
 from .last_line import LastLine
 
 if TYPE_CHECKING:
     from fastmlp.history import History
     from fastmlp.mlp import MLP
 
-_NARROWEST_BAR, _WIDEST_BAR = 5, 30
-_MEASURE_WIDTH, _RATE_WIDTH, _CLOCK_WIDTH, _GAP = 9, 11, 7, 2
+_MEASURE_WIDTH, _RATE_WIDTH, _CLOCK_WIDTH, _GAP = 9, 11, 7, "  "
 
 
 class Reporter(LastLine, Callback):
@@ -30,16 +27,16 @@ class Reporter(LastLine, Callback):
         super().__init__(console)
         self._classifies = True
         self._epochs = self._n_samples = 0
-        self._started = 0.0
 
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
         """Print the names of the columns."""
         self._classifies = net.activations[-1] in ("softmax", "sigmoid")
         self._epochs, self._n_samples = epochs, n_samples
-        self._started = time.perf_counter()
+        self._pace = Pace(epochs)
         if self._live:
             names = ("loss", "train", "test") if self._classifies else ("loss", "test loss")
-            self._console.print(self._row("epoch", "", names, "samples/s", "left"), style="dim")
+            head = self._row("epoch", " " * self._bar_width(), names, "samples/s", "left")
+            self._console.print(head, style="dim", soft_wrap=True)
 
     def on_progress(self, net: "MLP", progress: Progress) -> None:
         """Move the bar of the running epoch."""
@@ -51,26 +48,26 @@ class Reporter(LastLine, Callback):
             f"{progress.epoch}/{self._epochs}",
             self._bar(share),
             (f"{progress.loss:.4f}", *train, ""),
-            f"{progress.samples / max(progress.seconds, 1e-9):,.0f}",
-            self._time_left(progress.epoch - 1 + share),
+            Pace.rate(progress.samples, progress.seconds),
+            self._pace.left(progress.epoch - 1 + share),
         )
-        self._live.update(row, refresh=True)
+        self._live.show(row)
 
     def on_epoch_end(self, net: "MLP", history: "History") -> None:
         """Leave the bar, or the line, of the finished epoch."""
         epoch = len(history)
         loss = f"{history.loss[-1]:.4f}"
-        rate = f"{self._n_samples / max(history.seconds[-1], 1e-9):,.0f}"
-        left = self._time_left(epoch)
+        rate = Pace.rate(self._n_samples, history.seconds[-1])
+        left = self._pace.left(epoch)
         if self._classifies:
             train, test = percent(history.accuracy[-1]), percent(history.val_accuracy[-1])
         else:
             test = f"{history.val_loss[-1]:.4f}"
         if self._live:
             cells = (loss, train, test) if self._classifies else (loss, test)
+            self._live.clear()
             row = self._row(f"{epoch}/{self._epochs}", self._bar(1), cells, rate, left)
-            self._live.update("")
-            self._console.print(row)
+            line(self._console, row)
             return
         measures = f"train {train}  test {test}" if self._classifies else f"test loss {test}"
         number = f"{epoch:>{len(str(self._epochs))}}/{self._epochs}"
@@ -79,29 +76,19 @@ class Reporter(LastLine, Callback):
             f"epoch {number}  loss {loss}  {measures}  {rate} samples/s  {left} left",
         )
 
-    def _time_left(self, epochs_done: float) -> str:
-        elapsed = time.perf_counter() - self._started
-        return clock(elapsed / max(epochs_done, 1e-9) * (self._epochs - epochs_done))
-
-    def _bar(self, share: float) -> ProgressBar:
-        return ProgressBar(total=1, completed=share, width=self._bar_width())
+    def _bar(self, share: float) -> str:
+        return bar(share, self._bar_width(), self._console.encoding)
 
     def _widths(self) -> list[int]:
         measures = [_MEASURE_WIDTH] * (3 if self._classifies else 2)
         return [max(5, 2 * len(str(self._epochs)) + 1), *measures, _RATE_WIDTH, _CLOCK_WIDTH]
 
     def _bar_width(self) -> int:
-        taken = sum(width + _GAP for width in self._widths()) + _GAP
-        return max(_NARROWEST_BAR, min(_WIDEST_BAR, self._console.width - taken))
+        taken = sum(width + len(_GAP) for width in self._widths()) + 1
+        return max(NARROWEST_BAR, min(WIDEST_BAR, self._console.width - taken))
 
-    def _row(
-        self, epoch: str, bar: RenderableType, measures: tuple[str, ...], rate: str, left: str
-    ) -> Table:
-        row = Table.grid(padding=(0, _GAP, 0, 0))
+    def _row(self, epoch: str, drawn: str, measures: tuple[str, ...], rate: str, left: str) -> str:
         number, *others = self._widths()
-        row.add_column(width=number, justify="right", no_wrap=True)
-        row.add_column(width=self._bar_width(), no_wrap=True)
-        for width in others:
-            row.add_column(width=width, justify="right", no_wrap=True)
-        row.add_row(epoch, bar, *measures, rate, left)
-        return row
+        cells = zip((*measures, rate, left), others, strict=True)
+        columns = (f"{epoch:>{number}}", drawn, *(f"{cell:>{width}}" for cell, width in cells))
+        return _GAP.join(columns)[: self._console.width - 1]
