@@ -299,6 +299,10 @@ class BaseMLP(BaseEstimator, ABC):
     def _targets(self, y: Array) -> Array:
         """Return checked targets as the network takes them."""
 
+    @abstractmethod
+    def _labels(self, answers: Array) -> Array:
+        """Return what the network predicts, or is to predict, as `predict` does."""
+
     # What is fitted ----------------------------------------------------------------------------
 
     def _network(self, name: str) -> MLP:

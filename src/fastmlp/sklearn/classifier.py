@@ -1,6 +1,6 @@
 """The classifier."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +19,9 @@ from sklearn.utils.multiclass import (
 
 from .. import losses, optimizers
 from ..callbacks import Callback
+from ..eval_metrics import Metric
 from .base import BaseMLP, Output, is_stochastic, keep
-from .constraints import CLASSIFIER_LOSSES
+from .constraints import CLASSIFIER_LOSSES, CLASSIFIER_METRICS
 from .documentation import documented
 
 Array = npt.NDArray[Any]
@@ -39,8 +40,8 @@ OWN = """
     loss
         "log_loss": cross-entropy of a softmax for several classes, of a sigmoid for two and for
         each column of an indicator matrix, there summed over the columns. Or a name or an object of
-        `fastmlp.losses`, or a function, see there; two classes get a softmax where the loss needs
-        one.
+        `fastmlp.losses`, such as ``CrossEntropy(label_smoothing=0.1)``, or a function, see there;
+        two classes get a softmax where the loss needs one.
     class_weight
         A dict of weights by label, 1 for the others; "balanced" for n_samples / (n_classes times
         the number of the class's samples); for an indicator matrix a list of one dict a column.
@@ -76,6 +77,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "loss": CLASSIFIER_LOSSES,
+        "eval_metric": CLASSIFIER_METRICS,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
     _numeric_targets = False
@@ -114,6 +116,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         input_dropout: float = 0.0,
         callbacks: Sequence[Callback] | None = None,
         dtype: npt.DTypeLike | None = None,
+        eval_metric: str | Callable[..., Any] | Metric | None = None,
+        l1: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        ema: float | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -228,6 +235,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.searchsorted(self.classes_, y)
         indicators = self._label_binarizer.transform(y)
         return np.asarray(indicators, self.network_.dtype)
+
+    def _labels(self, answers: Array) -> Array:
+        return answers if answers.ndim == 2 else np.asarray(self.classes_[answers])
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn may expect of the estimator."""

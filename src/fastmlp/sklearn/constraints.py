@@ -8,6 +8,9 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .. import losses, optimizers, schedules
 from ..checks import HIDDEN_ACTIVATIONS
+from ..eval_metrics import FOR_CLASSES as CLASS_METRICS
+from ..eval_metrics import FOR_NUMBERS as NUMBER_METRICS
+from ..eval_metrics import Metric
 
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -44,6 +47,10 @@ SHARED: dict[str, Any] = {
     "epsilon": [POSITIVE],
     "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
     "max_fun": [COUNT],
+    "l1": [NOT_NEGATIVE],
+    "clip_norm": [POSITIVE, None],
+    "max_norm": [POSITIVE, None],
+    "ema": [Interval(Real, 0, 1, closed="neither"), None],
     "optimizer": [StrOptions(set(optimizers.NAMES)), optimizers.Optimizer, None],
     "dropout": [FRACTION, "array-like"],
     "input_dropout": [FRACTION],
@@ -62,3 +69,6 @@ REGRESSOR_LOSSES: list[Any] = [
     losses.Loss,
     callable,
 ]
+
+CLASSIFIER_METRICS: list[Any] = [StrOptions(set(CLASS_METRICS)), Metric, callable, None]
+REGRESSOR_METRICS: list[Any] = [StrOptions(set(NUMBER_METRICS)), Metric, callable, None]

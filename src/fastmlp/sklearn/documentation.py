@@ -47,7 +47,8 @@ PARAMETERS = """
         Of "sgd".
     early_stopping
         Whether to set samples aside, unless `fit` is given some, measure the score on them after
-        each epoch, let it decide when to end, and keep the weights of the best epoch.
+        each epoch, let it decide when to end, and keep the weights of the best epoch. The score is
+        {score}, or the eval metric.
     validation_fraction
         The share of the samples to set aside.
     beta_1, beta_2, epsilon
@@ -65,7 +66,21 @@ PARAMETERS = """
         Objects of `fastmlp.Callback`.
     dtype
         "float32" or "float64", of the network. None is scikit-learn's rule: float32 for X of
-        float32, else float64, and always that with "lbfgs". float32 takes about half the time."""
+        float32, else float64, and always that with "lbfgs". float32 takes about half the time.
+    eval_metric
+        What to measure after each epoch on the samples that `early_stopping` sets aside or that
+        `fit` is given; without either it has no effect. "loss"; "accuracy" or "f1" of classes, "r2"
+        of numbers; a function f(y_true, y_pred) of what `predict` returns, the greater the better;
+        or a `fastmlp.Metric`. See `fastmlp.MLP.fit`.
+    l1
+        Strength of the L1 penalty l1 sum |w|, divided as that of `alpha`. This and the next three
+        are for all solvers but "lbfgs".
+    clip_norm, max_norm
+        Greatest norms of the gradient, and of the weights into each unit, or None; see
+        `fastmlp.MLP.fit`.
+    ema
+        Decay of an exponential moving average of all parameters, which takes their place after each
+        epoch, or None; see `fastmlp.MLP.fit`."""
 
 ATTRIBUTES = """
     network_
@@ -79,7 +94,8 @@ ATTRIBUTES = """
         Training loss of the last epoch, of all epochs, and the least. `best_loss_` is None with
         `early_stopping`.
     validation_scores_, best_validation_score_
-        With `early_stopping` {score} after each epoch, and the best; else None.
+        With `early_stopping` the score after each epoch, and the best; else None. A metric of which
+        less is better counts with a minus, as scikit-learn's scorers do.
     n_iter_, t_
         Epochs of the last fit; samples seen since the network was new.
     n_layers_, n_outputs_, out_activation_
@@ -101,10 +117,9 @@ def documented(own: str, score: str) -> Callable[[T], T]:
 
     def fill(cls: T) -> T:
         assert cls.__doc__ is not None
-        parameters = PARAMETERS.format(own=own)
-        attributes = ATTRIBUTES.format(score=score)
+        parameters = PARAMETERS.format(own=own, score=score)
         cls.__doc__ = cls.__doc__.format(
-            parameters=parameters.strip(), attributes=attributes.strip()
+            parameters=parameters.strip(), attributes=ATTRIBUTES.strip()
         )
         return cls
 

@@ -84,6 +84,10 @@ def check(estimator: "BaseMLP", validation: Data | None) -> None:
         "a schedule as learning_rate": not isinstance(estimator.learning_rate, str),
         "dropout": bool(np.any(estimator.dropout) or estimator.input_dropout),
         "validation data": validation is not None,
+        "l1": estimator.l1 > 0,
+        "clip_norm": estimator.clip_norm is not None,
+        "max_norm": estimator.max_norm is not None,
+        "ema": estimator.ema is not None,
     }
     for what, given in refused.items():
         if given:

@@ -1,6 +1,6 @@
 """The regressor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +11,9 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import losses, optimizers
 from ..callbacks import Callback
+from ..eval_metrics import Metric
 from .base import BaseMLP, Output, is_stochastic, keep
-from .constraints import REGRESSOR_LOSSES
+from .constraints import REGRESSOR_LOSSES, REGRESSOR_METRICS
 from .documentation import documented
 
 Array = npt.NDArray[Any]
@@ -55,6 +56,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "loss": REGRESSOR_LOSSES,
+        "eval_metric": REGRESSOR_METRICS,
     }
     _numeric_targets = True
 
@@ -90,6 +92,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         input_dropout: float = 0.0,
         callbacks: Sequence[Callback] | None = None,
         dtype: npt.DTypeLike | None = None,
+        eval_metric: str | Callable[..., Any] | Metric | None = None,
+        l1: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        ema: float | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -131,3 +138,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _targets(self, y: Array) -> Array:
         return np.asarray(y.reshape(len(y), -1))
+
+    def _labels(self, answers: Array) -> Array:
+        return answers

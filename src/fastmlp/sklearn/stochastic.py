@@ -1,6 +1,8 @@
 """The solvers "sgd" and "adam": epochs of mini-batches, and scikit-learn's rules for their end."""
 
 import warnings
+from dataclasses import replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from .. import optimizers
 from ..callbacks import Callback
+from ..eval_metrics import EvalMetric, Metric, eval_metric_of
 from ..schedules import Schedule
 from .data import Data
 
@@ -97,8 +100,8 @@ class Watch(Callback):
         Whose fit it is.
     n_samples
         Samples in an epoch.
-    validation
-        What scores are taken on, or None.
+    metric
+        What decides by its value on the validation data, or None for the training loss.
     rate
         The learning rate.
     incremental
@@ -109,13 +112,13 @@ class Watch(Callback):
         self,
         estimator: "BaseMLP",
         n_samples: int,
-        validation: Data | None,
+        metric: EvalMetric | None,
         rate: Rate,
         incremental: bool,
     ) -> None:
         self._estimator = estimator
         self._n_samples = n_samples
-        self._validation = validation
+        self._metric = metric
         self._rate = rate
         self._incremental = incremental
 
@@ -128,10 +131,10 @@ class Watch(Callback):
         fitted.loss_curve_.append(fitted.loss_)
         if fitted.verbose:
             print(f"Iteration {fitted.n_iter_}, loss = {fitted.loss_:.8f}")
-        self._compare(net)
+        self._compare(net, history)
         self._rate.end_epoch(fitted.t_)
         if fitted._no_improvement_count > fitted.n_iter_no_change:
-            kind = "Training loss" if self._validation is None else "Validation score"
+            kind = "Training loss" if self._metric is None else "Validation score"
             why = (
                 f"{kind} did not improve more than tol={fitted.tol:f} for "
                 f"{fitted.n_iter_no_change} consecutive epochs."
@@ -148,24 +151,43 @@ class Watch(Callback):
             )
         return False
 
-    def _compare(self, net: "MLP") -> None:
+    def _compare(self, net: "MLP", history: "History") -> None:
         """Count the epochs without improvement, and keep the best parameters."""
         fitted = self._estimator
-        held_out = self._validation
-        if held_out is None:
+        if self._metric is None:
             loss = fitted.loss_
             worse = loss > fitted.best_loss_ - fitted.tol
             fitted.best_loss_ = min(fitted.best_loss_, loss)
         else:
-            score = net.score(held_out.X, held_out.y, held_out.weights)
+            value = getattr(history, f"val_{self._metric.name}")[-1]
+            score = value if self._metric.greater_is_better else -value
             fitted.validation_scores_.append(score)
             if fitted.verbose:
                 print(f"Validation score: {score:f}")
-            worse = score < fitted.best_validation_score_ + fitted.tol
+            # NaN is no improvement either.
+            worse = not score >= fitted.best_validation_score_ + fitted.tol
             if score > fitted.best_validation_score_:
                 fitted.best_validation_score_ = score
                 fitted._best_parameters = copies(net)
         fitted._no_improvement_count = fitted._no_improvement_count + 1 if worse else 0
+
+
+def metric_of(estimator: "BaseMLP") -> str | Metric | None:
+    """Return the eval metric as the network takes it: one of labels is given classes."""
+    given = estimator.eval_metric
+    if given is None and estimator.early_stopping:
+        return "accuracy" if is_classifier(estimator) else "r2"
+    if given is None or isinstance(given, str):
+        return given
+    metric = given if isinstance(given, Metric) else Metric(given)
+    labels = estimator._labels
+
+    @wraps(metric.function)
+    def of_labels(y_true: Array, y_pred: Array, **weights: Array) -> Any:
+        predicted = y_pred if metric.probabilities else labels(y_pred)
+        return metric.function(labels(y_true), predicted, **weights)
+
+    return replace(metric, function=of_labels)
 
 
 def split(estimator: "BaseMLP", data: Data) -> tuple[Data, Data]:
@@ -214,7 +236,8 @@ def fit(
         net.seed = int(estimator._random_state.randint(2**31))
     rate = Rate(estimator)
     estimator.n_iter_ = 0
-    deciding = validation if estimator.early_stopping else None
+    metric = None if validation is None else metric_of(estimator)
+    deciding = eval_metric_of(net, metric) if estimator.early_stopping else None
     watch = Watch(estimator, len(data), deciding, rate, incremental)
     net._counting = {
         "penalty_per_sample": True,
@@ -233,9 +256,14 @@ def fit(
             validation_data=None if validation is None else validation.triple(),
             sample_weight=data.weights,
             optimizer=optimizer_of(estimator),
+            l1=estimator.l1,
             l2=estimator.alpha,
             dropout=estimator.dropout,
             input_dropout=estimator.input_dropout,
+            clip_norm=estimator.clip_norm,
+            max_norm=estimator.max_norm,
+            ema=estimator.ema,
+            eval_metric=metric,
         )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
@@ -245,3 +273,6 @@ def fit(
     if estimator.early_stopping:
         for array, best in zip(net._buffers(), estimator._best_parameters, strict=True):
             array[...] = best
+        if estimator.ema is not None:
+            # What it has besides the averages belongs to the last epoch.
+            net._optimizer_state = None
