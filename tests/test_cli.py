@@ -152,6 +152,17 @@ class TestTrain:
         settings = record["settings"]
         assert (settings["optimizer"], settings["lr"], settings["l2"]) == (name.lower(), lr, 0.02)
 
+    def test_dropout(self, blobs, tmp_path):
+        options = ["--dropout", 0.2, "--input-dropout", 0.1]
+        result = invoke("train", "--data", blobs, "--layers", 5, "--epochs", 3, *options)
+        assert result.exit_code == 0, result.output
+        data = fm.data.load(blobs)
+        net = fm.MLP([4, 5, 3], seed=0)
+        history = net.fit(data.X_train, data.y_train, 3, dropout=0.2, input_dropout=0.1)
+        record = read_history(tmp_path / "fastmlp-run")
+        assert record["history"]["loss"] == history.loss
+        assert (record["settings"]["dropout"], record["settings"]["input_dropout"]) == (0.2, 0.1)
+
     def test_every_optimizer_can_be_named(self):
         assert tuple(name.value for name in OptimizerName) == fm.optimizers.NAMES
 
@@ -337,6 +348,8 @@ class TestTrain:
             (["--lr", "fast"], "'--lr'"),
             (["--l2", "-1"], "-1.0 is not a number of at least 0"),
             (["--l2", "nan"], "nan is not a number of at least 0"),
+            (["--dropout", "1"], "1.0 is not a number in [0, 1)"),
+            (["--input-dropout", "nan"], "nan is not a number in [0, 1)"),
             (["--optimizer", "lbfgs"], "'--optimizer'"),
             (["--seed", "-1"], "-1 is not in [0, 2**64)"),
             (["--seed", str(2**64)], "is not in [0, 2**64)"),

@@ -111,6 +111,12 @@ def _not_negative(value: float) -> float:
     return value
 
 
+def _chance(value: float) -> float:
+    if not 0 <= value < 1:
+        raise typer.BadParameter(f"{value} is not a number in [0, 1)")
+    return value
+
+
 def _seed(value: int) -> int:
     if not 0 <= value < 2**64:
         raise typer.BadParameter(f"{value} is not in [0, 2**64)")
@@ -225,6 +231,21 @@ def train(
             help="Factor of the penalty on half the sum of the squares of the weights.",
         ),
     ] = 0.0,
+    dropout: Annotated[
+        float,
+        typer.Option(
+            "--dropout",
+            metavar="NUMBER",
+            callback=_chance,
+            help="The chance of an output of the hidden layers to be left out in a step.",
+        ),
+    ] = 0.0,
+    input_dropout: Annotated[
+        float,
+        typer.Option(
+            "--input-dropout", metavar="NUMBER", callback=_chance, help="The same of a feature."
+        ),
+    ] = 0.0,
     seed: Annotated[
         int,
         typer.Option(metavar="N", callback=_seed, help="Of the initial weights and the shuffling."),
@@ -273,6 +294,8 @@ def train(
             optimizer=optimizer.value,
             lr=lr,
             l2=l2,
+            dropout=dropout,
+            input_dropout=input_dropout,
             seed=seed,
             threads=threads,
             out=out,

@@ -44,6 +44,8 @@ class Settings:
     optimizer: str
     lr: float | None
     l2: float
+    dropout: float
+    input_dropout: float
     seed: int
     threads: int | None
     out: Path
@@ -99,6 +101,8 @@ def run(settings: Settings) -> int | None:
                     lr=lr,
                     optimizer=settings.optimizer,
                     l2=settings.l2,
+                    dropout=settings.dropout,
+                    input_dropout=settings.input_dropout,
                     validation_data=(dataset.X_test, dataset.y_test),
                     callbacks=[reporter, stop],
                 )
