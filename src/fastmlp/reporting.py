@@ -76,10 +76,11 @@ class Reporter:
         if self.each_batch:
             self._end_batch(progress)
             self._begin_batch(progress)
-        if not self.each_batch or time.perf_counter() - self.told >= PROGRESS_SECONDS:
-            self._tell(progress)
-            if self.stopped:
-                raise StopTraining
+            if time.perf_counter() - self.told < PROGRESS_SECONDS:
+                return
+        self._tell(progress)
+        if self.stopped:
+            raise StopTraining
 
     def begin_part(self, sums: Sequence[Any]) -> None:
         """Report before the first step of a part; StopTraining where a callback asked for it."""
@@ -136,6 +137,8 @@ class Reporter:
 
     def _call(self, methods: Sequence[Callable[..., Any]], progress: Progress) -> None:
         """Call hooks, all of them, and note whether one says to stop."""
+        if not methods:
+            return
         with self._net._read_only():
             for method in methods:
                 self.stopped |= bool(method(self._net, progress))
