@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import (
     _openmp,  # noqa: F401  before whatever loads the core
+    callbacks,
     losses,
     ops,
     optimizers,
@@ -53,6 +54,7 @@ __all__ = [
     "Progress",
     "__version__",
     "available_isas",
+    "callbacks",
     "config",
     "data",
     "from_sklearn",
