@@ -104,7 +104,7 @@ static void run_part(void *context, size_t part, size_t parts)
     const size_t m = p->gemm.m, n = p->gemm.n;
     fm_range rows = {0, m}, columns = {0, n};
     if (n > m) {
-        columns = fm_share(n, p->kernels->nr, part, parts);
+        columns = fm_share(n, p->kernels->lanes, part, parts);
     } else {
         rows = fm_share(m, p->kernels->mr, part, parts);
     }
