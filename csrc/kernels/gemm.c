@@ -16,65 +16,76 @@ enum { MR = 4, NV = 4 };
 enum { MR = 4, NV = 2 };
 #endif
 
-/* Every shape gets a function of its own, so that its loops unroll. */
+/* Every shape gets a function of its own, so that its loops unroll; with a partial last vector,
+ * another. */
 #define TILE(rows, nv)                                                                             \
     static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0, 0); }
-#define PARTIAL_TILE(rows)                                                                         \
-    static void tile_##rows##_partial(const tile_args *t, size_t n) { tile(t, rows, 1, 1, n, 0); }
+#define PARTIAL_TILE(rows, nv)                                                                     \
+    static void partial_##rows##x##nv(const tile_args *t, size_t n) { tile(t, rows, nv, 1, n, 0); }
+#define BOTH(rows, nv) TILE(rows, nv) PARTIAL_TILE(rows, nv)
 
-TILE(4, 1)
-TILE(4, 2)
-PARTIAL_TILE(4)
-TILE(1, 1)
+typedef void (*whole_tile)(const tile_args *);
+typedef void (*partial_tile)(const tile_args *, size_t columns);
+
+BOTH(1, 1)
 TILE(1, 2)
 TILE(1, 4)
 TILE(1, 8)
-PARTIAL_TILE(1)
+BOTH(4, 1)
+BOTH(4, 2)
+#if FM_SIMD
+BOTH(4, 3)
+#endif
 #if FM_SIMD == 128
-TILE(4, 3)
-TILE(4, 4)
-static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2, tile_4x3, tile_4x4};
+BOTH(4, 4)
+static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2, tile_4x3, tile_4x4};
+static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2, partial_4x3, partial_4x4};
 #elif FM_SIMD
-TILE(4, 3)
-static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2, tile_4x3};
+static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2, tile_4x3};
+static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2, partial_4x3};
 #else
-static void (*const tile_4[])(const tile_args *) = {NULL, tile_4x1, tile_4x2};
+static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2};
+static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2};
 #endif
 #if FM_SIMD == 512
-TILE(8, 1)
-TILE(8, 2)
-TILE(8, 3)
-PARTIAL_TILE(8)
-static void (*const tile_8[])(const tile_args *) = {NULL, tile_8x1, tile_8x2, tile_8x3};
-static void (*const *const full_rows)(const tile_args *) = tile_8;
+BOTH(8, 1)
+BOTH(8, 2)
+BOTH(8, 3)
+static const whole_tile tile_8[] = {NULL, tile_8x1, tile_8x2, tile_8x3};
+static const partial_tile partial_8[] = {NULL, partial_8x1, partial_8x2, partial_8x3};
+static const whole_tile *const full_rows = tile_8;
 #else
-static void (*const *const full_rows)(const tile_args *) = tile_4;
+static const whole_tile *const full_rows = tile_4;
 #endif
 
-/* m rows, a multiple of 4, of a panel of nv vectors (0: of `columns` < LANES columns). */
-static void panel(tile_args t, size_t m, size_t nv, size_t columns)
+static void run(const whole_tile *whole, const partial_tile *partial, const tile_args *t, size_t nv,
+                size_t last)
+{
+    if (last == LANES) {
+        whole[nv](t);
+    } else {
+        partial[nv](t, last);
+    }
+}
+
+/* m rows, a multiple of 4, of a panel of nv vectors, of the last of which `last` columns count. */
+static void panel(tile_args t, size_t m, size_t nv, size_t last)
 {
 #if FM_SIMD == 512
     for (; m >= 8; m -= 8) {
-        if (nv) {
-            tile_8[nv](&t);
-        } else {
-            tile_8_partial(&t, columns);
-        }
+        run(tile_8, partial_8, &t, nv, last);
         t.a += 8 * t.a_row;
         t.c += 8 * t.c_row;
     }
 #endif
     for (; m; m -= 4) {
-        if (nv) {
-            tile_4[nv](&t);
-        } else {
-            tile_4_partial(&t, columns);
-        }
+        run(tile_4, partial_4, &t, nv, last);
         t.a += 4 * t.a_row;
         t.c += 4 * t.c_row;
     }
 }
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Move to the next columns. */
 static void advance(tile_args *t, size_t columns)
@@ -104,7 +115,7 @@ static void single_row(tile_args t, size_t n)
         n -= nv * LANES;
     }
     if (n) {
-        tile_1_partial(&t, n);
+        partial_1x1(&t, n);
     }
 }
 
@@ -112,12 +123,12 @@ static void single_row(tile_args t, size_t n)
 static void columns_of_rows(tile_args t, size_t rows, size_t n)
 {
     while (n) {
-        const size_t vectors = n / LANES;
+        const size_t vectors = (n + LANES - 1) / LANES;
         /* One vector more than a panel makes two panels of about a half, not one of one vector. */
         const int over = NV > 2 && vectors == NV + 1;
         const size_t nv = over ? (NV + 2) / 2 : vectors > NV ? NV : vectors;
-        const size_t width = nv ? nv * LANES : n;
-        panel(t, rows, nv, width);
+        const size_t width = smaller(nv * LANES, n);
+        panel(t, rows, nv, LANES - (nv * LANES - width));
         advance(&t, width);
         n -= width;
     }
@@ -185,8 +196,6 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
  * panel of columns; and the most rows that share them, for which a block is deep enough that c is
  * not loaded and stored too often. */
 enum { A_ELEMENTS = 224 * 1024 / sizeof(real), A_ROWS = 256 };
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Large products go by blocks of a; a chain goes on from one block of its depth to the next. A sum
  * that is to be scaled must be whole, so then only rows are cut. Rows that a single panel reads,

@@ -24,6 +24,9 @@ typedef struct {
  * takes. The hardware does not foresee rows that lie far apart. */
 enum { PREFETCH = 24 };
 
+/* Whether of vector j of nv only the first lanes count. */
+#define ENDS(j) (partial && (j) == nv - 1)
+
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
                             const int partial, size_t columns, const int listed, ptrdiff_t a_row,
@@ -43,7 +46,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         UNROLL
         for (int j = 0; j < nv; j++) {
             __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
-            row[j] = partial ? vec_load_first(b, mask, zero) : vec_load(b + j * LANES);
+            row[j] = ENDS(j) ? vec_load_first(b + j * LANES, mask, zero) : vec_load(b + j * LANES);
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
@@ -60,9 +63,9 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
     }
 }
 
-/* One tile of `rows` x `nv` vectors; where `partial`, nv is 1 and only `columns` lanes count; where
- * `listed`, only the listed depths are visited. All but t and columns are constants at each call,
- * so the accumulators live in registers. */
+/* One tile of `rows` x `nv` vectors; where `partial`, only `columns` lanes of the last one count;
+ * where `listed`, only the listed depths are visited. All but t and columns are constants at each
+ * call, so the accumulators live in registers. */
 ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
                         size_t columns, const int listed)
 {
@@ -76,7 +79,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
             UNROLL
             for (int j = 0; j < nv; j++) {
                 const real *c = t->c + i * t->c_row + j * LANES;
-                sum[i][j] = partial ? vec_load_first(c, mask, zero) : vec_load(c);
+                sum[i][j] = ENDS(j) ? vec_load_first(c, mask, zero) : vec_load(c);
             }
         }
     } else {
@@ -118,7 +121,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
             UNROLL
             for (int j = 0; j < nv; j++) {
                 real *to = c + i * c_row + j * LANES;
-                if (partial) {
+                if (ENDS(j)) {
                     const vec old = vec_load_first(to, mask, zero);
                     vec_store_first(to, vec_fma(alpha, sum[i][j], old), mask);
                 } else {
@@ -132,7 +135,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
         UNROLL
         for (int j = 0; j < nv; j++) {
             const real *from = t->bias + j * LANES;
-            const vec bias = partial ? vec_load_first(from, mask, zero) : vec_load(from);
+            const vec bias = ENDS(j) ? vec_load_first(from, mask, zero) : vec_load(from);
             UNROLL
             for (int i = 0; i < rows; i++) {
                 sum[i][j] = sum[i][j] + bias;
@@ -153,7 +156,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
         UNROLL
         for (int j = 0; j < nv; j++) {
             real *to = c + i * c_row + j * LANES;
-            if (partial) {
+            if (ENDS(j)) {
                 vec_store_first(to, sum[i][j], mask);
             } else {
                 vec_store(to, sum[i][j]);
@@ -161,5 +164,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
         }
     }
 }
+
+#undef ENDS
 
 #endif
