@@ -690,6 +690,25 @@ def test_results_do_not_depend_on_the_layout_of_inputs(case, dtype, isa):
     assert_same_bits(call(name, arguments, keywords), expected)
 
 
+@pytest.mark.parametrize("shape", [(40, 7, 400), (67, 16, 192), (9, 3, 224)], ids=str)
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_products_do_not_depend_on_where_out_begins(shape, transpose_b, dtype, isa):
+    m, k, n = shape
+    rng = np.random.default_rng(5)
+    a, b = normal(rng, dtype, m, k), normal(rng, dtype, *((n, k) if transpose_b else (k, n)))
+    check_property("matmul", dtype, (a, b), {"transpose_a": False, "transpose_b": transpose_b})
+    expected = ops.matmul(a, b, transpose_b=transpose_b)
+    line = 64 // a.itemsize
+    memory = np.empty(m * n + 2 * line, dtype)
+    first = -memory.ctypes.data % 64 // a.itemsize
+    for offset in range(line):
+        memory[...] = np.nan
+        out = memory[first + offset :][: m * n].reshape(m, n)
+        ops.matmul(a, b, transpose_b=transpose_b, out=out)
+        assert_same_bits(out, expected)
+        assert np.isnan(memory).sum() == memory.size - m * n
+
+
 @pytest.mark.parametrize("case", PLACED, ids=placed_id)
 def test_broadcast_inputs(case, dtype):
     name, shapes, keywords = case

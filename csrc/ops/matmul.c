@@ -17,6 +17,9 @@ enum { PANELS = 22, ROW_BLOCK = 192 };
 enum { PACK_BYTES = 1 << 17, PACK_ROWS = 48, HUGE_BYTES = 1 << 21, HUGE_ROWS = 17 };
 /* Columns of c from which on a tile of a is read often enough to be worth packing. */
 enum { PACK_A_COLUMNS = 192 };
+/* Depths up to which c's stores are most of the work, and columns from which on a panel more is
+ * little beside them. */
+enum { SHORT_SUM = 16, MANY_COLUMNS = 192 };
 /* Lanes for each column of c below which its rows fill vectors better, from so many rows on, while
  * a fits the second-level cache: it is read once for every column. */
 enum { NARROW = 3, MANY_ROWS = 64, SWAPPED_ELEMENTS = 1 << 18 };
@@ -98,16 +101,8 @@ static void packed_part(const product *p, fm_range rows, fm_range columns, char 
     }
 }
 
-static void run_part(void *context, size_t part, size_t parts)
+static void run_block(const product *p, fm_range rows, fm_range columns, size_t part)
 {
-    const product *p = context;
-    const size_t m = p->gemm.m, n = p->gemm.n;
-    fm_range rows = {0, m}, columns = {0, n};
-    if (n > m) {
-        columns = fm_share(n, p->kernels->lanes, part, parts);
-    } else {
-        rows = fm_share(m, p->kernels->mr, part, parts);
-    }
     if (rows.begin == rows.end || columns.begin == columns.end) {
         return;
     }
@@ -118,6 +113,33 @@ static void run_part(void *context, size_t part, size_t parts)
                                 columns.end - columns.begin, 0, p->gemm.k);
         p->kernels->gemm(&g);
     }
+}
+
+/* How many of the columns come before all rows of c are at a cache line, where that is worth a
+ * panel of their own. Large arrays of NumPy's begin 16 bytes past a line, and where sums are short,
+ * to store vectors that straddle two takes as long as all the rest. */
+static size_t unaligned(const product *p, fm_range columns)
+{
+    const size_t item = p->kernels->itemsize, line = FM_ALIGNMENT;
+    const size_t past = (uintptr_t)fm_at(p->gemm.c, (ptrdiff_t)columns.begin, item) % line;
+    const int same = (size_t)p->gemm.c_row * item % line == 0 && p->kernels->lanes * item == line;
+    const int worthwhile = p->gemm.k <= SHORT_SUM && columns.end - columns.begin >= MANY_COLUMNS;
+    return same && worthwhile ? (line - past) % line / item : 0;
+}
+
+static void run_part(void *context, size_t part, size_t parts)
+{
+    const product *p = context;
+    const size_t m = p->gemm.m, n = p->gemm.n;
+    fm_range rows = {0, m}, columns = {0, n};
+    if (n > m) {
+        columns = fm_share(n, p->kernels->lanes, part, parts);
+    } else {
+        rows = fm_share(m, p->kernels->mr, part, parts);
+    }
+    const size_t cut = columns.begin + unaligned(p, columns);
+    run_block(p, rows, (fm_range){columns.begin, cut}, part);
+    run_block(p, rows, (fm_range){cut, columns.end}, part);
 }
 
 fm_status fm_product(const fm_kernels *kernels, const fm_gemm *gemm, int transpose_b)
