@@ -132,7 +132,10 @@ static void run_part(void *context, size_t part, size_t parts)
     const product *p = context;
     const size_t m = p->gemm.m, n = p->gemm.n;
     fm_range rows = {0, m}, columns = {0, n};
-    if (n > m) {
+    /* Of many columns threads take some each, and pack no others. Where sums are short that is
+     * little beside the cache lines of c that then hold columns of two threads. */
+    const int by_rows = p->gemm.k <= SHORT_SUM && m >= 4 * parts * p->kernels->mr;
+    if (n > m && !by_rows) {
         columns = fm_share(n, p->kernels->lanes, part, parts);
     } else {
         rows = fm_share(m, p->kernels->mr, part, parts);
