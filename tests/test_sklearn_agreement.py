@@ -135,6 +135,8 @@ def test_activations_and_sizes(activation, sizes):
     [
         {"momentum": 0.5},
         {"momentum": 0.0},
+        {"momentum": 1, "max_iter": 3},
+        {"max_iter": True},
         {"momentum": 0.8, "nesterovs_momentum": False},
         {"learning_rate": "invscaling", "power_t": 0.3},
         {"learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 2, "max_iter": 60},
@@ -211,6 +213,73 @@ def test_partial_fits(kind, solver):
             estimator.partial_fit(X[rows], TARGETS[kind][rows], WEIGHTS[rows], **first)
     assert_same(theirs, ours, 16)
     assert len(ours.loss_curve_) == 4
+
+
+@pytest.mark.parametrize("rule", ["invscaling", "adaptive"])
+def test_the_rate_goes_on_from_one_partial_fit_to_the_next(rule):
+    theirs, ours = pair(
+        "one number", solver="sgd", learning_rate=rule, tol=0.5, n_iter_no_change=1, max_iter=4
+    )
+    for estimator in (theirs, ours):
+        for _ in range(2):
+            for _ in range(8):
+                estimator.partial_fit(X, NUMBERS["one number"])
+            fit(estimator, "one number")
+    assert_same(theirs, ours, 170)
+    ours.partial_fit(X, NUMBERS["one number"])
+    before = [w.copy() for w in ours.coefs_]
+    ours.set_params(learning_rate_init=1e-300, momentum=0.0).partial_fit(X, NUMBERS["one number"])
+    for a, b in zip(before, ours.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early"])
+def test_one_random_state_for_several_fits(solver, early_stopping):
+    theirs, ours = pair("binary", solver=solver, max_iter=2, early_stopping=early_stopping)
+    for estimator in (theirs, ours):
+        estimator.set_params(random_state=np.random.RandomState(4))
+        for _ in range(3):
+            fit(estimator, "binary")
+    assert_same(theirs, ours, 20, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("kind", ["multiclass", "one number"])
+def test_an_activation_that_is_changed_between_warm_starts(solver, kind):
+    theirs, ours = pair(kind, solver=solver, warm_start=True, max_iter=4)
+    for activation in ("relu", "tanh", "logistic"):
+        for estimator in (theirs, ours):
+            fit(estimator.set_params(activation=activation), kind)
+            if solver != "lbfgs":
+                estimator.partial_fit(X, TARGETS[kind])
+        assert_same(theirs, ours, 150, rtol=1e-6 if solver == "lbfgs" else 0)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_labels_that_are_all_the_same(solver):
+    for labels in (np.zeros(N, int), np.full(N, "a")):
+        theirs, ours = pair("binary", solver=solver, max_iter=3, early_stopping=True)
+        for estimator in (theirs, ours):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                estimator.fit(X, labels)
+        assert_same(theirs, ours, 30, rtol=1e-9)
+        np.testing.assert_array_equal(theirs.predict(X), ours.predict(X))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_a_sparse_indicator_matrix(solver):
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy makes the matrix")
+    theirs, ours = pair("multilabel", solver=solver, max_iter=3)
+    for estimator in (theirs, ours):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            estimator.fit(X, sparse.csr_matrix(LABELS["multilabel"]))
+    assert_same(theirs, ours, 30, rtol=1e-9)
+    expected, found = theirs.predict(X), ours.predict(X)
+    assert type(expected) is type(found)
+    np.testing.assert_array_equal(expected.toarray(), found.toarray())
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])

@@ -51,6 +51,11 @@ def small(cls, **options):
         MLPClassifier(max_iter=100),
         MLPRegressor(max_iter=100),
         MLPRegressor(solver="lbfgs"),
+        # Others with which those pass them.
+        MLPClassifier(solver="lbfgs", max_iter=30),
+        MLPClassifier(solver="sgd", learning_rate_init=0.1),
+        MLPRegressor(solver="sgd"),
+        MLPClassifier(optimizer="adamw", activation="gelu"),
     ]
 )
 def test_scikit_learns_own_checks(estimator, check):

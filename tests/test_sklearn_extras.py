@@ -237,6 +237,29 @@ def test_schedules(cls):
         small(cls, learning_rate=schedule, solver="lbfgs").fit(X, Y[cls])
 
 
+@BOTH
+def test_a_warm_start_takes_what_has_been_changed(cls):
+    estimator = small(cls, warm_start=True).fit(X, Y[cls])
+    before = [w.copy() for w in estimator.coefs_]
+    rate = {"learning_rate_init": 1e-300}
+    estimator.set_params(dtype="float32", activation=["elu", "tanh"], **rate).fit(X, Y[cls])
+    assert estimator.network_.dtype == np.float32
+    assert estimator.network_.activations[:2] == ("elu", "tanh")
+    for a, b in zip(before, estimator.coefs_, strict=True):
+        np.testing.assert_array_equal(a.astype(np.float32), b)
+    loss = "focal" if cls is MLPClassifier else "huber"
+    estimator.set_params(loss=loss).fit(X, Y[cls])
+    assert estimator.network_.loss == fm.losses.get(loss, estimator.network_.activations[-1])
+    for a, b in zip(before, estimator.coefs_, strict=True):
+        np.testing.assert_array_equal(a.astype(np.float32), b)
+
+
+def test_another_loss_may_need_another_output():
+    classifier = small(MLPClassifier, warm_start=True).fit(X, TWO)
+    with pytest.raises(ValueError, match="y with the loss needs 2 outputs, the network"):
+        classifier.set_params(loss="cross_entropy").fit(X, TWO)
+
+
 # Validation -----------------------------------------------------------------------------------
 
 
@@ -258,6 +281,14 @@ def test_validation_data_of_ones_own(cls):
     separately = small(cls, early_stopping=True, max_iter=200, n_iter_no_change=3, tol=0.01)
     separately.fit(X[40:], Y[cls][40:], X_val=held_out[0], y_val=held_out[1])
     assert_same_weights(stopping, separately)
+
+
+@BOTH
+def test_weights_of_what_is_set_aside(cls):
+    weights = np.zeros(N)
+    weights[:3] = 1
+    with pytest.raises(ValueError, match="at least one non-zero number, among the samples that ea"):
+        small(cls, early_stopping=True, validation_fraction=0.02).fit(X, Y[cls], weights)
 
 
 @BOTH

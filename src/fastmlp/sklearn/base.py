@@ -155,6 +155,8 @@ class BaseMLP(BaseEstimator, ABC):
                 f"hidden_layer_sizes is {sizes}, the network that is trained on has "
                 f"{list(self.network_.layers[1:-1])}"
             )
+        else:
+            self._go_on(self._output_of(y), sizes)
         data = Data(X, self._targets(y), self._weights(y, sample_weight, incremental))
         held_out = self._held_out(validation)
         try:
@@ -209,6 +211,28 @@ class BaseMLP(BaseEstimator, ABC):
         self.t_ = 0
         if self._solver != "lbfgs":
             stochastic.start(self)
+
+    def _go_on(self, output: Output, sizes: list[int]) -> None:
+        """Make the network what parameters say that have changed, keeping its weights."""
+        net = self.network_
+        hidden = self._hidden_activations(len(sizes))
+        dtype = net.dtype if self.dtype is None else np.dtype(self.dtype)
+        if output.width != net.n_outputs:
+            raise ValueError(
+                f"y with the loss needs {output.width} outputs, the network that is trained on has "
+                f"{net.n_outputs}"
+            )
+        asked = (*hidden, output.activation), output.loss, dtype
+        if asked == (net.activations, net.loss, net.dtype):
+            return
+        again = self._adopt(net.n_inputs, sizes, hidden, output, dtype)
+        for array, values in zip(
+            (*again.weights, *again.biases), (*net.weights, *net.biases), strict=True
+        ):
+            array[...] = values
+        again.seed, again.epochs_trained = net.seed, net.epochs_trained
+        if again.dtype == net.dtype:
+            again._optimizer_state = net._optimizer_state
 
     def _adopt(
         self, n_features: int, sizes: list[int], hidden: list[str], output: Output, dtype: Any

@@ -148,8 +148,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._fit(X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: Any) -> Array:
-        """Return the most probable labels, (n_samples,), or an indicator matrix of them."""
+    def predict(self, X: Any) -> Any:
+        """Return the most probable labels, (n_samples,), or an indicator matrix of them.
+
+        The matrix is sparse if that of the fit was.
+        """
         binarizer = self.__dict__.get("_label_binarizer")
         several = binarizer is not None and binarizer.y_type_ == "multiclass"
         # Probabilities of different logits can round to one value.
@@ -160,7 +163,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             outputs = outputs.ravel()
             if len(self.classes_) == 2:
                 return np.asarray(self.classes_[(outputs > 0.5).view(np.int8)])
-        return np.asarray(self._label_binarizer.inverse_transform(outputs))
+        return self._label_binarizer.inverse_transform(outputs)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes, (n_samples, n_classes), as in `classes_`."""
@@ -186,10 +189,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"call to fit. Previously got {self.classes_}, `y` has {labels}"
                 )
             return self._known_outputs(y)
-        y = _plain(y)
-        self._label_binarizer = LabelBinarizer().fit(y)
+        plain = _plain(y)
+        # It remembers whether to make predictions sparse.
+        self._label_binarizer = LabelBinarizer().fit(y if hasattr(y, "toarray") else plain)
         self.classes_ = self._label_binarizer.classes_
-        return y
+        return plain
 
     def _known_outputs(self, y: Any) -> Any:
         y = _plain(y)
@@ -237,7 +241,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.asarray(indicators, self.network_.dtype)
 
     def _labels(self, answers: Array) -> Array:
-        return answers if answers.ndim == 2 else np.asarray(self.classes_[answers])
+        if answers.ndim == 2:
+            return answers
+        # The network's one output knows a second label where there is but one, `predict` does not.
+        return np.asarray(self.classes_[np.minimum(answers, len(self.classes_) - 1)])
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn may expect of the estimator."""

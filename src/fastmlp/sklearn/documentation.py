@@ -42,7 +42,8 @@ PARAMETERS = """
     verbose
         Whether to print the loss of each epoch.
     warm_start
-        Whether `fit` goes on from what it learned before.
+        Whether `fit` goes on from what it learned before. Parameters that have been changed hold
+        from then on, but for `hidden_layer_sizes`.
     momentum, nesterovs_momentum
         Of "sgd".
     early_stopping
@@ -67,6 +68,7 @@ PARAMETERS = """
     dtype
         "float32" or "float64", of the network. None is scikit-learn's rule: float32 for X of
         float32, else float64, and always that with "lbfgs". float32 takes about half the time.
+        Predictions have the network's dtype.
     eval_metric
         What to measure after each epoch on the samples that `early_stopping` sets aside or that
         `fit` is given; without either it has no effect. "loss"; "accuracy" or "f1" of classes, "r2"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 
 from .. import optimizers
@@ -27,6 +28,8 @@ Array = npt.NDArray[Any]
 SMALLEST_RATE = 1e-6
 """An adaptive learning rate that is not above this is not made smaller."""
 ADAPTIVE_DIVISOR = 5.0
+BELOW_ONE = float(np.nextafter(1.0, 0.0))
+"""What is taken for a momentum of 1, which scikit-learn allows and `SGD` does not."""
 
 
 def start(estimator: "BaseMLP") -> None:
@@ -55,8 +58,8 @@ def optimizer_of(estimator: "BaseMLP") -> optimizers.Optimizer:
         return optimizers.Adam(
             estimator.beta_1, estimator.beta_2, estimator.epsilon, epsilon_hat=True
         )
-    nesterov = bool(estimator.nesterovs_momentum) and estimator.momentum > 0
-    return optimizers.SGD(estimator.momentum, nesterov)
+    momentum = min(estimator.momentum, BELOW_ONE)
+    return optimizers.SGD(momentum, bool(estimator.nesterovs_momentum) and momentum > 0)
 
 
 class Rate(Schedule):
@@ -67,6 +70,22 @@ class Rate(Schedule):
         self._rule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
         self._power = estimator.power_t
         self.value = self._initial
+
+    @classmethod
+    def of(cls, estimator: "BaseMLP", incremental: bool) -> "Rate":
+        """Return the rate that a fit starts with: where it goes on, that of the fit before.
+
+        It is kept with the estimator, and starts anew where a parameter of it has changed.
+        """
+        rate = cls(estimator)
+        kept: Rate | None = estimator.__dict__.get("_rate")
+        if incremental and kept is not None and kept._rules() == rate._rules():
+            rate = kept
+        estimator._rate = rate
+        return rate
+
+    def _rules(self) -> tuple[Any, ...]:
+        return self._initial, self._rule, self._power
 
     def rates(self, steps: Array, total_steps: int, steps_per_epoch: int) -> Array:
         """Return the rate of each of some steps."""
@@ -144,7 +163,7 @@ class Watch(Callback):
             fitted._no_improvement_count = 0
         if not self._incremental and fitted.n_iter_ == fitted.max_iter:
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({fitted.max_iter}) reached and the "
+                f"Stochastic Optimizer: Maximum iterations ({fitted.max_iter:d}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -176,7 +195,11 @@ def metric_of(estimator: "BaseMLP") -> str | Metric | None:
     """Return the eval metric as the network takes it: one of labels is given classes."""
     given = estimator.eval_metric
     if given is None and estimator.early_stopping:
-        return "accuracy" if is_classifier(estimator) else "r2"
+        if not is_classifier(estimator):
+            return "r2"
+        if len(estimator.classes_) > 1:
+            return "accuracy"
+        given = accuracy_score
     if given is None or isinstance(given, str):
         return given
     metric = given if isinstance(given, Metric) else Metric(given)
@@ -203,6 +226,11 @@ def split(estimator: "BaseMLP", data: Data) -> tuple[Data, Data]:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your "
             "dataset."
+        )
+    if data.weights is not None and not data.weights[held_out].any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number, among the samples that "
+            "early_stopping sets aside too."
         )
     return data.rows(train), data.rows(held_out)
 
@@ -232,9 +260,14 @@ def fit(
     if estimator.early_stopping and validation is None:
         data, validation = split(estimator, data)
     if fresh:
-        # After all that scikit-learn draws from the same source.
-        net.seed = int(estimator._random_state.randint(2**31))
-    rate = Rate(estimator)
+        # After all that scikit-learn draws from the same source; without shuffling it draws no
+        # more, so that the next fit by the same `RandomState` finds what it does there.
+        source = estimator._random_state
+        state = source.get_state()
+        net.seed = int(source.randint(2**31))
+        if not estimator.shuffle:
+            source.set_state(state)
+    rate = Rate.of(estimator, incremental)
     estimator.n_iter_ = 0
     metric = None if validation is None else metric_of(estimator)
     deciding = eval_metric_of(net, metric) if estimator.early_stopping else None
@@ -248,7 +281,7 @@ def fit(
         net.fit(
             data.X,
             data.y,
-            epochs=1 if incremental else estimator.max_iter,
+            epochs=1 if incremental else int(estimator.max_iter),
             batch_size=batch_size_of(estimator, len(data)),
             lr=rate if isinstance(estimator.learning_rate, str) else estimator.learning_rate,
             shuffle=bool(estimator.shuffle),
