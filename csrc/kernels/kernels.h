@@ -40,7 +40,7 @@ typedef struct {
     const void *value;
 } fm_sparse_row;
 
-/* Features whose zeros are looked at together, see `mark` below. */
+/* Features whose zeros are looked at together, see `mark` below, and samples, see `listed_gemm`. */
 enum { FM_MARK_GROUP = 4 };
 
 typedef void (*fm_map)(size_t n, const void *x, void *y);
@@ -124,6 +124,9 @@ typedef struct fm_kernels {
      * outputs have room for n + lanes elements. Of one row alone: row1 = row0 and value1 = value0.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
      * sparse_pair: the same for two rows of one index.
+     * listed_gemm: the gemm of FM_MARK_GROUP rows of a, whose columns are 1 apart, over the depths
+     * where one of them is not zero; mode store, n a multiple of the vector; list is scratch of k +
+     * lanes elements. NULL where pairs of rows are quicker.
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED.
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set bit `sample` of
      * marks[g].
@@ -136,6 +139,7 @@ typedef struct fm_kernels {
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
     void (*sparse_pair)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
+    void (*listed_gemm)(const fm_gemm *args, uint32_t *list);
     void (*sparse_sum)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                        fm_gemm_mode mode, double alpha, void *c);
     void (*mark)(size_t n, const void *row, unsigned sample, uint32_t *marks);

@@ -384,6 +384,53 @@ static void run_tile(const tile_args *t, size_t rows, int nv)
     }
 }
 
+#if FM_SIMD == 512
+/* The columns where one of GROUP rows is not zero. */
+static size_t list_columns(size_t n, const real *x, ptrdiff_t x_row, uint32_t *list)
+{
+    size_t count = 0;
+    __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec_mask mask = vec_first(n - i < LANES ? n - i : LANES);
+        unsigned set = 0;
+        UNROLL
+        for (int r = 0; r < GROUP; r++) {
+            set |= vec_not_zero(vec_load_first(x + r * x_row + i, mask, vec_set1(0)));
+        }
+        _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32((__mmask16)set, position));
+        count += (size_t)__builtin_popcount(set);
+        position = _mm512_add_epi32(position, _mm512_set1_epi32(LANES));
+    }
+    return count;
+}
+
+/* Four rows have half as many more columns in their list than two, and need a third fewer vectors
+ * of b, which come from the second-level cache. That pays where a vector is a cache line. */
+static void listed_gemm(const fm_gemm *g, uint32_t *list)
+{
+    tile_args t = {
+        .k = list_columns(g->k, g->a, g->a_row, list),
+        .a = g->a,
+        .a_row = g->a_row,
+        .a_col = 1,
+        .b_row = g->b_row,
+        .c_row = g->c_row,
+        .mode = FM_GEMM_STORE,
+        .relu = g->relu,
+        .list = list,
+    };
+    for (size_t j = 0; j < g->n;) {
+        const size_t vectors = (g->n - j) / LANES;
+        const int nv = vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
+        t.b = (const real *)g->b + j;
+        t.c = (real *)g->c + j;
+        t.bias = bias_at(g->bias, j);
+        run_tile(&t, GROUP, nv);
+        j += (size_t)nv * LANES;
+    }
+}
+#endif
+
 static size_t list_samples(size_t words, const uint32_t *marks, size_t stride, uint32_t *list)
 {
     size_t count = 0;
@@ -447,6 +494,9 @@ void KERNEL(fill_sparse)(fm_kernels *table)
     table->sparse_rows = sparse_rows;
     table->sparse_pair = sparse_pair;
     table->sparse_sum = sparse_sum;
+#if FM_SIMD == 512
+    table->listed_gemm = listed_gemm;
+#endif
     table->mark = mark;
     table->marked_gemm = marked_gemm;
 }

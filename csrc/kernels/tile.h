@@ -21,7 +21,8 @@ typedef struct {
 } tile_args;
 
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
- * takes. The hardware does not foresee rows that lie far apart. */
+ * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
+ * looked up: most would be asked for in vain, or lie in the first-level cache. */
 enum { PREFETCH = 24 };
 
 /* Whether of vector j of nv only the first lanes count. */
@@ -45,7 +46,9 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
-            __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
+            if (!listed) {
+                __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
+            }
             row[j] = ENDS(j) ? vec_load_first(b + j * LANES, mask, zero) : vec_load(b + j * LANES);
         }
         UNROLL

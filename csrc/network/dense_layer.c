@@ -3,11 +3,19 @@
 
 #include "network.h"
 
-/* Rows go in pairs, which share a list. */
+/* Rows go in fours or in pairs, which share a list. */
 static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     uint32_t *index = scratch->index;
-    for (size_t i = 0; i < g->m; i += 2) {
+    const int by_four = kernels->listed_gemm && g->n % kernels->lanes == 0;
+    size_t i = 0;
+    for (; by_four && i + FM_MARK_GROUP <= g->m; i += FM_MARK_GROUP) {
+        fm_gemm rows = *g;
+        rows.a = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
+        rows.c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
+        kernels->listed_gemm(&rows, index);
+    }
+    for (; i < g->m; i += 2) {
         const char *x = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
         char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
         const size_t other = i + 1 < g->m;

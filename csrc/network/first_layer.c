@@ -62,8 +62,8 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const fm_dropout dropout = fm_step_dropout(step, 0);
-    /* Sparse rows go in pairs, so that what is asked for comes while the pair is multiplied. */
-    const size_t unit = step->skip_forward ? 2 : rows.end - rows.begin;
+    /* Sparse rows go by a few, so that what is asked for comes while these are multiplied. */
+    const size_t unit = step->skip_forward ? FM_MARK_GROUP : rows.end - rows.begin;
     for (size_t i = rows.begin; i < rows.end; i += unit) {
         const size_t end = fm_min(i + unit, rows.end);
         char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);
