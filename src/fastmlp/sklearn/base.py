@@ -19,6 +19,7 @@ from . import lbfgs, stochastic
 from .constraints import SHARED
 from .data import Data
 from .parameters import Parameters, draw, write
+from .tasks import CallbackSupport, Tasks
 
 Array = npt.NDArray[Any]
 
@@ -69,7 +70,7 @@ def keep(estimator: "BaseMLP", arguments: dict[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-class BaseMLP(BaseEstimator, ABC):
+class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     """Base class of the estimators."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = SHARED
@@ -134,6 +135,7 @@ class BaseMLP(BaseEstimator, ABC):
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         fresh = "network_" not in self.__dict__ or not (self.warm_start or incremental)
+        given = X, y, sample_weight
         X, y = validate_data(
             self,
             X,
@@ -159,13 +161,20 @@ class BaseMLP(BaseEstimator, ABC):
             self._go_on(self._output_of(y), sizes)
         data = Data(X, self._targets(y), self._weights(y, sample_weight, incremental))
         held_out = self._held_out(validation)
+        solver = lbfgs if self._solver == "lbfgs" else stochastic
+        tasks = None
+        if "_skl_callbacks" in self.__dict__:
+            steps = 1 if incremental else int(self.max_iter)
+            tasks = Tasks(self, *given, solver.STEP, steps + solver.EXTRA_STEPS)
         try:
             if self._solver == "lbfgs":
-                lbfgs.fit(self, data, held_out)
+                lbfgs.fit(self, data, held_out, tasks)
             else:
-                stochastic.fit(self, data, held_out, incremental, fresh)
+                stochastic.fit(self, data, held_out, incremental, fresh, tasks)
         except (DivergenceError, NotFiniteError) as error:
             raise ValueError(f"{DIVERGED} {error}") from error
+        if tasks is not None:
+            tasks.end()
         return self
 
     def _held_out(self, validation: tuple[Any, ...] | None) -> Data | None:

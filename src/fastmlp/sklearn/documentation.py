@@ -64,7 +64,8 @@ PARAMETERS = """
         The chance of each output of the hidden layers, one number or one for each layer, and of
         each feature, to count as 0 in a step of training; see `fastmlp.MLP.fit`. Not with "lbfgs".
     callbacks
-        Objects of `fastmlp.Callback`.
+        Objects of `fastmlp.Callback`. Those of scikit-learn are given to `set_callbacks`, with any
+        solver, where the installed version has them.
     dtype
         "float32" or "float64", of the network. None is scikit-learn's rule: float32 for X of
         float32, else float64, and always that with "lbfgs". float32 takes about half the time.

@@ -9,11 +9,17 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ..errors import NotFiniteError
 from .data import Data
+from .tasks import Tasks
 
 if TYPE_CHECKING:
     from .base import BaseMLP
 
 Array = npt.NDArray[Any]
+
+STEP, EXTRA_STEPS = "lbfgs-iter", 1
+"""What scikit-learn's callbacks are told of the steps, named as in its `LogisticRegression`. SciPy
+does not tell when an iteration begins: it is taken to when the one before has ended, and that after
+the last comes to nothing."""
 
 
 def pack(weights: list[Array], biases: list[Array]) -> Array:
@@ -29,6 +35,10 @@ def unpack(vector: Array, weights: list[Array], biases: list[Array]) -> None:
         begin += array.size
 
 
+class StoppedError(Exception):
+    """A callback wants no further iteration."""
+
+
 class Objective:
     """The penalized loss over all samples, as SciPy calls it.
 
@@ -38,9 +48,11 @@ class Objective:
         Whose network it is.
     data
         The samples.
+    tasks
+        What tells scikit-learn's callbacks of the iterations, or None.
     """
 
-    def __init__(self, estimator: "BaseMLP", data: Data) -> None:
+    def __init__(self, estimator: "BaseMLP", data: Data, tasks: Tasks | None) -> None:
         net: Any = estimator.network_
         self._net = net
         self._samples = net._check_data(data.X, data.y, data.weights)
@@ -49,8 +61,10 @@ class Objective:
         self._strength = estimator.alpha / (
             len(data) if data.weights is None else data.weights.sum()
         )
-        self._value = np.inf
-        self._n_iterations = 0
+        self.value = np.inf
+        self._verbose = bool(estimator.verbose)
+        self._tasks = tasks
+        self.n_iterations = 0
 
     def vector(self) -> Array:
         """Return the network's parameters."""
@@ -68,13 +82,19 @@ class Objective:
         for weight, gradient in zip(self._weights, weight_gradients, strict=True):
             squares += float(np.vdot(weight, weight))
             gradient += self._strength * weight
-        self._value = self._unit * loss + self._strength / 2 * squares
-        return self._value, pack(weight_gradients, bias_gradients)
+        self.value = self._unit * loss + self._strength / 2 * squares
+        return self.value, pack(weight_gradients, bias_gradients)
 
-    def report(self, vector: Array) -> None:
-        """Print the loss after an iteration, whose vector was evaluated last."""
-        self._n_iterations += 1
-        print(f"Iteration {self._n_iterations}, loss = {self._value:.8f}")
+    def end_iteration(self, vector: Array) -> None:
+        """Tell of an iteration, whose vector was evaluated last, and whose number is kept."""
+        self.n_iterations += 1
+        if self._verbose:
+            print(f"Iteration {self.n_iterations}, loss = {self.value:.8f}")
+        if self._tasks is not None:
+            self.take(vector)
+            if self._tasks.end_step():
+                raise StoppedError
+            self._tasks.begin_step()
 
 
 def check(estimator: "BaseMLP", validation: Data | None) -> None:
@@ -94,22 +114,29 @@ def check(estimator: "BaseMLP", validation: Data | None) -> None:
             raise ValueError(f"{what} cannot be used with the solver lbfgs, which has no batches")
 
 
-def fit(estimator: "BaseMLP", data: Data, validation: Data | None) -> None:
+def fit(estimator: "BaseMLP", data: Data, validation: Data | None, tasks: Tasks | None) -> None:
     """Minimize the penalized loss over all samples."""
     check(estimator, validation)
-    objective = Objective(estimator, data)
-    result = scipy.optimize.minimize(
-        objective,
-        objective.vector(),
-        method="L-BFGS-B",
-        jac=True,
-        options={
-            "maxfun": estimator.max_fun,
-            "maxiter": estimator.max_iter,
-            "gtol": estimator.tol,
-        },
-        callback=objective.report if estimator.verbose else None,
-    )
+    objective = Objective(estimator, data, tasks)
+    if tasks is not None:
+        tasks.begin_step()
+    try:
+        result = scipy.optimize.minimize(
+            objective,
+            objective.vector(),
+            method="L-BFGS-B",
+            jac=True,
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+            },
+            callback=objective.end_iteration if estimator.verbose or tasks is not None else None,
+        )
+    except StoppedError:
+        estimator.n_iter_ = objective.n_iterations
+        estimator.loss_ = objective.value
+        return
     if not np.isfinite(result.x).all():
         raise NotFiniteError("a weight is not finite")
     objective.take(result.x)

@@ -17,6 +17,7 @@ from ..callbacks import Callback
 from ..eval_metrics import EvalMetric, Metric, eval_metric_of
 from ..schedules import Schedule
 from .data import Data
+from .tasks import Epochs, Tasks
 
 if TYPE_CHECKING:
     from ..history import History
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .base import BaseMLP
 
 Array = npt.NDArray[Any]
+
+STEP, EXTRA_STEPS = "epoch", 0
+"""What scikit-learn's callbacks are told of the steps."""
 
 SMALLEST_RATE = 1e-6
 """An adaptive learning rate that is not above this is not made smaller."""
@@ -248,7 +252,12 @@ def batch_size_of(estimator: "BaseMLP", n_samples: int) -> int:
 
 
 def fit(
-    estimator: "BaseMLP", data: Data, validation: Data | None, incremental: bool, fresh: bool
+    estimator: "BaseMLP",
+    data: Data,
+    validation: Data | None,
+    incremental: bool,
+    fresh: bool,
+    tasks: Tasks | None,
 ) -> None:
     """Train for up to max_iter epochs, or one."""
     net: Any = estimator.network_
@@ -271,7 +280,9 @@ def fit(
     estimator.n_iter_ = 0
     metric = None if validation is None else metric_of(estimator)
     deciding = eval_metric_of(net, metric) if estimator.early_stopping else None
-    watch = Watch(estimator, len(data), deciding, rate, incremental)
+    hooks: list[Callback] = [Watch(estimator, len(data), deciding, rate, incremental)]
+    if tasks is not None:
+        hooks.append(Epochs(tasks))
     net._counting = {
         "penalty_per_sample": True,
         "mean_of_batches": True,
@@ -285,7 +296,7 @@ def fit(
             batch_size=batch_size_of(estimator, len(data)),
             lr=rate if isinstance(estimator.learning_rate, str) else estimator.learning_rate,
             shuffle=bool(estimator.shuffle),
-            callbacks=[watch, *(estimator.callbacks or ())],
+            callbacks=[*hooks, *(estimator.callbacks or ())],
             validation_data=None if validation is None else validation.triple(),
             sample_weight=data.weights,
             optimizer=optimizer_of(estimator),
