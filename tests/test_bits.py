@@ -384,13 +384,59 @@ def test_without_shuffling_a_permuted_sample_order_is_the_shuffle(dtype, threads
     assert bits(plain._parameters) == bits(net._parameters)
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("x_kind", ["float32", "images"])
+def test_an_epoch_goes_on_from_any_step(kind, x_kind, dtype, monkeypatch):
+    """Whatever the split, what is reported between steps is all that the rest depends on."""
+    monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
+    options = {"l1": 1e-3, "ema": 0.9, "penalty_per_sample": True}
+    options["dropout"] = (0.1, *[0.5] * (len(NETWORKS[kind][0]) - 2))
+    optimizer = fm.optimizers.Adam()
+
+    def train(before, after=None, n_threads=2):
+        """Train from totals and arrays on; return those met after so many steps, or at the end."""
+        fm.set_num_threads(n_threads)
+        net, X, y, batch_size = problem(kind, dtype, x_kind)
+        state = net._use_optimizer(optimizer, options["ema"])
+        totals, arrays = before
+        for mine, saved in zip(net._arrays(), arrays, strict=bool(arrays)):
+            mine[...] = saved
+        state.steps = totals.steps
+        lr = schedules.Rates(schedules.OneCycle(0.1), -(-len(X) // batch_size), 1)
+        training = Training(
+            batch_size,
+            lr,
+            True,
+            rates=lr.of_steps(totals.steps, lr.total_steps - totals.steps),
+            first=totals.samples,
+            before=totals,
+            **options,
+        )
+        met = []
+
+        def report(*sums):
+            totals = Totals(*sums)
+            if totals.steps == after:
+                met.append((totals, [array.copy() for array in net._arrays()]))
+
+        totals = net._train_epoch(net._check_data(X, y, None), training, state, report)
+        return met[0] if met else (totals, [array.copy() for array in net._arrays()])
+
+    totals, arrays = train((Totals(), []))
+    for step in {1, totals.steps // 2, totals.steps - 1} - {0}:
+        met = train((Totals(), []), step, 1 + step % 3)
+        assert met[0].steps == step
+        again = train(met, None, 1 + (step + 1) % 3)
+        assert bits([again[0], *again[1]]) == bits([totals, *arrays])
+
+
 @pytest.mark.parametrize("name", ["digits", "regression"])
 def test_an_epoch_in_parts_is_the_epoch(name, dtype, threads, monkeypatch):
     monkeypatch.setattr("fastmlp.mlp.POLL_SECONDS", 0.0)
     whole, X, y, batch_size = problem(name, dtype, "float32")
     net, *_ = problem(name, dtype, "float32")
     state = net._use_optimizer(fm.optimizers.Adam())
-    totals, reported = Totals(), [0]
+    totals, met = Totals(), []
     ends = [0, 2 * batch_size, 3 * batch_size, len(X)]
     for start, stop in itertools.pairwise(ends):
         samples = net._check_data(X[start:stop], y[start:stop], None)
@@ -398,10 +444,11 @@ def test_an_epoch_in_parts_is_the_epoch(name, dtype, threads, monkeypatch):
         lr = schedules.Rates(schedules.get(0.1), steps, steps)
         rates = lr.of_steps(0, steps)
         training = Training(batch_size, lr, False, rates=rates, before=totals)
-        totals = net._train_epoch(samples, training, state, lambda *sums: reported.append(sums[3]))
+        totals = net._train_epoch(samples, training, state, lambda *sums: met.append(sums))
     history = whole.fit(X, y, 1, batch_size, 0.1, False, optimizer="adam")
     assert bits(net._parameters) == bits(whole._parameters)
     assert totals.loss / totals.weight == history.loss[0]
+    reported = [sums[3] for sums in met]
     assert reported == sorted(reported)
     assert totals.samples == len(X) > reported[-1] > ends[1]
     assert totals.steps == state.steps == -(-len(X) // batch_size)

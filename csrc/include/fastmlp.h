@@ -291,16 +291,17 @@ typedef struct {
      * depends on seed, epoch, the number of samples of the epoch before, layer and input alone.
      * NULL for none. */
     const double *dropout;
-    fm_totals before;     /* of the epoch's earlier parts, from which the totals go on */
+    size_t first;         /* samples of the order that are done, at most all of them */
+    fm_totals before;     /* of the epoch so far, from which the totals go on */
     fm_progress progress; /* may be NULL */
     void *progress_context;
     double poll_seconds;
 } fm_training;
 
-/* One epoch of mini-batches over x (n, inputs), uint8 (scaled by 1/255), float32 or float64; or a
- * part of an epoch over more samples than there is memory for. On FM_ERROR_DIVERGED and
- * FM_ERROR_INTERRUPTED the parameters and the optimizer are those after a whole step; otherwise an
- * error leaves them as they were. */
+/* One epoch of mini-batches over x (n, inputs), uint8 (scaled by 1/255), float32 or float64; what
+ * is left of one; or a part of an epoch over more samples than there is memory for. On
+ * FM_ERROR_DIVERGED and FM_ERROR_INTERRUPTED the parameters and the optimizer are those after a
+ * whole step; otherwise an error leaves them as they were. */
 fm_status fm_network_train_epoch(const fm_network *network, void *parameters, const fm_samples *x,
                                  const fm_targets *y, const fm_loss *loss,
                                  const fm_training *options, void *workspace, size_t workspace_size,

@@ -28,7 +28,8 @@ fm_dropout fm_step_dropout(const fm_step *step, size_t layer_index)
 
 uint64_t fm_step_number(const fm_step *step, fm_batch batch, size_t row)
 {
-    return (step->training ? step->training->before.samples : 0) + batch.first + row;
+    const fm_training *o = step->training;
+    return (o ? o->before.samples - o->first : 0) + batch.first + row;
 }
 
 void fm_drop_row(const fm_kernels *kernels, const fm_dropout *d, uint64_t sample, size_t n, void *x)

@@ -168,7 +168,7 @@ static void train(void *context, size_t part, size_t parts)
     const size_t batch_size = o->batch_size;
     fm_update update;
     fm_effect effect = {.mode = FM_GEMM_ADD_SCALED};
-    fm_batch batch = {0};
+    fm_batch batch = {.first = o->first};
     const fm_optimizer *optimizer = e->step.optimizer;
     if (optimizer) {
         effect = (fm_effect){.mode = FM_GEMM_STORE, .update = &update};
@@ -286,10 +286,10 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
     return FM_OK;
 }
 
-static int are_finite(const fm_training *options, size_t n_samples)
+static int are_finite(const fm_training *options, size_t left)
 {
     int finite = 1;
-    for (size_t i = 0; options->batch_size && i * options->batch_size < n_samples; i++) {
+    for (size_t i = 0; options->batch_size && i * options->batch_size < left; i++) {
         finite &= isfinite(rate_of(options, i)) != 0;
     }
     return finite;
@@ -311,7 +311,8 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
 {
     const fm_optimizer *optimizer = options->optimizer;
     fm_status status = fm_check_optimizer(optimizer);
-    if (status || !are_finite(options, x->rows) || !are_chances(network, options->dropout)) {
+    if (status || options->first > x->rows || !are_finite(options, x->rows - options->first) ||
+        !are_chances(network, options->dropout)) {
         return status ? status : FM_ERROR_VALUE;
     }
     epoch e = {.options = options, .totals = options->before, .polled = omp_get_wtime()};

@@ -154,6 +154,7 @@ cdef extern from "fastmlp.h" nogil:
         uint64_t epoch
         uint64_t part
         const double *dropout
+        size_t first
         fm_totals before
         fm_progress progress
         void *progress_context

@@ -20,7 +20,7 @@ Regularization = tuple[float, float, bool, float, float, float]
 Optimizer = tuple[Rule, Regularization]
 
 # sums of losses and of weights, hits, samples, steps
-Totals = tuple[float, float, int, int, int]
+Totals = tuple[float, float, int, int, int, float]
 
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
@@ -82,9 +82,10 @@ class Network:
         epoch: int,
         part: int,
         dropout: Array | None,
+        first: int,
         before: Totals,
         workspace: Array,
-        progress: Callable[[float, float, int, int, int], object] | None,
+        progress: Callable[[float, float, int, int, int, float], object] | None,
         poll_seconds: float,
     ) -> tuple[Totals, bool]: ...
     def gradient(

@@ -339,16 +339,19 @@ cdef class Reporter:
     cdef uint64_t steps
 
 
+cdef tuple sums_of(const fm_totals *totals):
+    return (
+        totals.loss, totals.weight, totals.correct, totals.samples, totals.steps, totals.penalty
+    )
+
+
 cdef int report(void *context, const fm_totals *totals) noexcept with gil:
     reporter = <Reporter>context
     try:
         PyErr_CheckSignals()
         if reporter.function is not None and totals.samples:
             reporter.state.steps = reporter.steps + totals.steps
-            reporter.function(
-                totals.loss + totals.penalty, totals.weight, totals.correct, totals.samples,
-                totals.steps,
-            )
+            reporter.function(*sums_of(totals))
     except BaseException as error:
         reporter.raised = error
         return 1
@@ -530,13 +533,14 @@ cdef class Network:
 
     def train_epoch(self, parameters, x, y, weights, loss, optimizer, state, size_t batch_size,
                     int threads, rates, counting, bint shuffle, uint64_t seed, uint64_t epoch,
-                    uint64_t part, dropout, before, workspace, progress, double poll_seconds):
-        """Train an epoch or a part of it; return the epoch's totals so far, and whether every loss
-        was finite.
+                    uint64_t part, dropout, size_t first, before, workspace, progress,
+                    double poll_seconds):
+        """Train an epoch or a part of it, from sample `first` of its order on; return the epoch's
+        totals so far, and whether every loss was finite.
 
-        Totals, such as those `before`, are the sums of losses with their penalties and of weights,
-        hits, samples and steps. The optimizer's `state` is kept up to date. What `progress` or a loss in Python raises
-        is raised.
+        Totals, such as those `before`, are the sums of losses and of weights, hits, samples, steps
+        and the sum of penalties. The optimizer's `state` is kept up to date. What `progress` or a
+        loss in Python raises is raised.
         """
         cdef fm_optimizer mo = as_optimizer(optimizer)
         cdef fm_matrix ms
@@ -554,7 +558,9 @@ cdef class Network:
         caller.workspace, caller.base = workspace, <char *>mw.data
         options.batch_size = batch_size
         options.threads = threads
-        if mr.dtype != FM_FLOAT64 or mr.cols != (mx.rows + batch_size - 1) // batch_size:
+        if first > mx.rows:
+            raise ValueError("more samples done than there are")
+        if mr.dtype != FM_FLOAT64 or mr.cols != (mx.rows - first + batch_size - 1) // batch_size:
             raise ValueError("one rate for each step expected, as float64")
         options.rates = <const double *>mr.data
         for i, array in enumerate(state.arrays()):
@@ -574,9 +580,9 @@ cdef class Network:
         options.part = part
         options.dropout = self.chances_of(dropout)
         options.before.loss, options.before.weight = before[0], before[1]
-        options.before.penalty = 0  # a part of the loss here
         options.before.correct, options.before.samples = before[2], before[3]
-        options.before.steps = before[4]
+        options.before.steps, options.before.penalty = before[4], before[5]
+        options.first = first
         reporter.state, reporter.steps = state, state.steps - options.before.steps
         options.progress = <fm_progress>report
         options.progress_context = <void *>reporter
@@ -592,9 +598,7 @@ cdef class Network:
             raise caller.raised
         if status != FM_ERROR_DIVERGED:
             check(status)
-        loss_sum = totals.loss + totals.penalty
-        sums = (loss_sum, totals.weight, totals.correct, totals.samples, totals.steps)
-        return sums, status == FM_OK
+        return sums_of(&totals), status == FM_OK
 
     def gradient(self, parameters, x, y, weights, loss, int threads, gradient, workspace):
         """Fill `gradient` and return sum of losses, of weights, hits."""

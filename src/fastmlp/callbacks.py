@@ -74,7 +74,7 @@ class Callback:
         """Run a few times a second, and once when an epoch's last batch is done.
 
         Returning True ends the fit as `on_batch_begin` does; after an epoch's last batch the epoch
-        is finished first. The NumPy twin calls it at the end of each epoch.
+        is finished first.
 
         Weights and biases can be read, and are those after the update of some batch; they are
         read-only meanwhile, since the engine holds copies of parts of them for the length of an

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,8 @@ class Part(NamedTuple):
     batch_size: int
     order: int | None
     """Which of the epoch's orders they are taken in; None: as they stand."""
+    first: int = 0
+    """Those that are done."""
 
 
 class Feed(ABC):
@@ -74,8 +77,10 @@ class Feed(ABC):
         self._failure: Exception | None = None
 
     @abstractmethod
-    def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
-        """Make the parts of an epoch, which begins."""
+    def parts(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int, steps: int
+    ) -> Generator[Part]:
+        """Make the parts of an epoch of which so many samples, and steps, are done."""
 
     def steps(self, batch_size: int) -> int:
         """Return the steps of an epoch; 0 where that is not known."""
@@ -89,12 +94,14 @@ class Feed(ABC):
         return self._failure is error
 
     @contextmanager
-    def _opened(self, net: "MLP", batch_size: int, shuffle: bool) -> Iterator[Iterator[Part]]:
+    def _opened(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int = 0, steps: int = 0
+    ) -> Iterator[Iterator[Part]]:
         """Make a context with the parts of an epoch."""
 
         def watched() -> Generator[Part]:
             try:
-                yield from self.parts(net, batch_size, shuffle)
+                yield from self.parts(net, batch_size, shuffle, samples, steps)
             except Exception as error:
                 self._failure = error
                 raise
@@ -115,25 +122,27 @@ class Feed(ABC):
     def train(
         self, net: "MLP", training: "Training", state: "State", report: "Reporter"
     ) -> "Totals":
-        """Train on every sample once and return the epoch's totals.
+        """Train on every sample once, but for those done before, and return the epoch's totals.
 
         StopTraining where a callback asks for the end in between.
         """
         totals = training.before
         self.largest_rate = 0.0
-        with self._opened(net, training.batch_size, training.shuffle) as parts:
-            for samples, batch_size, order in parts:
+        done = totals.samples, totals.steps
+        with self._opened(net, training.batch_size, training.shuffle, *done) as parts:
+            for samples, batch_size, order, first in parts:
                 if totals.samples and perf_counter() - report.told >= REPORT_SECONDS:
                     report(*totals)
                 report.begin_part(totals)
                 net.trained_on = samples.X.dtype.name
-                n_steps = -(-len(samples) // batch_size)
+                n_steps = -(-(len(samples) - first) // batch_size)
                 options = replace(
                     training,
                     rates=self._rates(training, totals.steps, n_steps),
                     batch_size=batch_size,
                     shuffle=order is not None,
                     part=order or 0,
+                    first=first,
                     before=totals,
                 )
                 with self._blamed(samples):
@@ -185,8 +194,11 @@ class Whole(Feed):
         self.n_samples = len(samples)
         self.weighted = samples.sample_weight is not None
 
-    def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
-        yield Part(self.samples, batch_size, 0 if shuffle else None)
+    def parts(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int, steps: int
+    ) -> Generator[Part]:
+        if samples < self.n_samples:
+            yield Part(self.samples, batch_size, 0 if shuffle else None, samples)
 
 
 class BlockFeed(Feed):
@@ -214,7 +226,9 @@ class BlockFeed(Feed):
         first = self._features(net, 0, min(FIRST_ROWS, self.n_samples))
         self._rows = blocks.rows or max(1, BLOCK_BYTES * len(first) // max(1, first.nbytes))
 
-    def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
+    def parts(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int, steps: int
+    ) -> Generator[Part]:
         n_samples = self.n_samples
         rows = max(1, self._rows // batch_size) * batch_size
         n_blocks = -(-n_samples // rows)
@@ -228,7 +242,9 @@ class BlockFeed(Feed):
             start = block * rows if block <= last else (block - 1) * rows + rest
             stop = start + (rest if block == last else rows)
             order = ORDER_OF_BLOCKS + 1 + block if shuffle else None
-            yield Part(self._read(net, start, stop), batch_size, order)
+            if samples < stop - start:
+                yield Part(self._read(net, start, stop), batch_size, order, samples)
+            samples = max(0, samples - (stop - start))
 
     def outputs(self, net: "MLP", logits: bool) -> Array:
         """Return the network's output for all samples, as `_output` does."""
@@ -361,18 +377,25 @@ class BatchFeed(Feed):
                 f"for {epochs} epochs: give it a function that returns a new one"
             )
 
-    def parts(self, net: "MLP", batch_size: int, shuffle: bool) -> Generator[Part]:
+    def parts(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int, steps: int
+    ) -> Generator[Part]:
         batches = iter(self._batches)
         try:
-            yield from self._parts_of(net, batches)
+            yield from self._parts_of(net, batches, steps)
         finally:
             if isinstance(batches, Generator):
                 batches.close()
 
-    def _parts_of(self, net: "MLP", batches: Iterator[Any]) -> Generator[Part]:
-        number = -1
+    def _parts_of(self, net: "MLP", batches: Iterator[Any], steps: int) -> Generator[Part]:
+        number = sum(1 for _ in islice(batches, steps)) - 1
+        if number + 1 < steps:
+            raise ValueError(
+                f"{self._prefix}Batches: the iterator brought {number + 1} batches, "
+                f"the epoch that is resumed had {steps} already"
+            )
         pieces: list[Piece] = []
-        for number, item in enumerate(batches):
+        for number, item in enumerate(batches, steps):
             piece = self._check(net, item, f"{self._prefix}batch {number}")
             if pieces and not piece.goes_with(pieces):
                 yield self._collected(net, pieces)

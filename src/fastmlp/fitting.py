@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-Report = Callable[[float, float, int, int, int], None]
+Report = Callable[[float, float, int, int, int, float], None]
 """Takes the totals of an epoch so far, see `Totals`."""
 
 
@@ -32,13 +32,15 @@ class Totals(NamedTuple):
     """Sums over those steps of an epoch that have been taken."""
 
     loss: float = 0.0
-    """Of the weighted losses and penalties."""
+    """Of the weighted losses."""
     weight: float = 0.0
     """Of the samples' weights."""
     hits: int = 0
     """Samples predicted right."""
     samples: int = 0
     steps: int = 0
+    penalty: float = 0.0
+    """Of the weighted penalties."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ class Training:
         Those of the steps of the part at hand.
     part
         With the epoch, the name of the samples' order.
+    first
+        Samples of the part that are done.
     before
-        Totals of the epoch's earlier parts.
+        Totals of the epoch so far.
     """
 
     batch_size: int
@@ -95,6 +99,7 @@ class Training:
     first_step: int = 0
     rates: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     part: int = 0
+    first: int = 0
     before: Totals = field(default_factory=Totals)
 
 

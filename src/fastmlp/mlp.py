@@ -122,6 +122,7 @@ class MLP(base.MLP):
             self.epochs_trained,
             training.part,
             dropout,
+            training.first,
             training.before,
             workspace,
             report,

@@ -99,10 +99,16 @@ class Reporter:
         return progress
 
     def _progress(
-        self, loss_sum: float, weight_sum: float, hits: int, samples: int, steps: int
+        self,
+        loss_sum: float,
+        weight_sum: float,
+        hits: int,
+        samples: int,
+        steps: int,
+        penalty_sum: float,
     ) -> Progress:
         # There is no mean of samples whose weights are all 0, nor of none.
-        loss = loss_sum / weight_sum if weight_sum else math.nan
+        loss = (loss_sum + penalty_sum) / weight_sum if weight_sum else math.nan
         accuracy = math.nan if self._net._regression or not samples else hits / samples
         seconds = time.perf_counter() - self._began
         return Progress(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from .. import base
 from ..base import LOGIT_OUTPUTS
 from ..checks import Features
 from ..errors import NotFiniteError
+from ..feeding import REPORT_SECONDS
 from ..fitting import Report, Totals, Training
 from ..losses import Loss
 from ..optimizers import State
@@ -87,34 +89,40 @@ class MLP(base.MLP):
     ) -> Totals:
         n_samples, batch_size = len(samples), training.batch_size
         order = self._order(n_samples, training.part) if training.shuffle else None
-        total_loss, total_weight, total_correct, n_before, n_steps = training.before
+        totals, reported = training.before, perf_counter()
         # Overflow is met by the test of the loss, so NumPy need not warn of it.
         with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, n_samples, batch_size):
+            for start in range(training.first, n_samples, batch_size):
+                due = totals.samples and perf_counter() - reported >= REPORT_SECONDS
+                if due or training.each_batch:
+                    report(*totals)
+                    reported = perf_counter()
                 stop = min(start + batch_size, n_samples)
-                if training.each_batch:
-                    n_trained = n_before + start
-                    report(total_loss, total_weight, total_correct, n_trained, n_steps)
                 rows = slice(start, stop) if order is None else order[start:stop]
-                factors = self._factors(training, n_before + np.arange(start, stop))
+                numbers = totals.samples + np.arange(stop - start)
+                factors = self._factors(training, numbers)
                 outputs, known = self._forward(self._gather(samples.X, rows), factors)
                 loss, dy = self._loss(outputs[-1], samples, rows)
                 given = samples.weights
                 weight = float(stop - start if given is None else given[rows].sum())
                 l1, l2 = self._penalty_factors(training, weight)
-                loss = training.loss_unit * loss + steps.penalty(self._weights, l1, l2)
-                if not math.isfinite(loss):
-                    raise NotFiniteError(f"the loss is {loss}")
+                loss, penalty = training.loss_unit * loss, steps.penalty(self._weights, l1, l2)
+                if not math.isfinite(loss + penalty):
+                    raise NotFiniteError(f"the loss is {loss + penalty}")
                 by_count = training.mean_of_batches and weight > 0
                 counted = float(stop - start) if by_count else weight
-                total_loss += loss * counted
-                total_weight += counted
-                total_correct += self._hits(outputs[-1], samples.y[rows])
+                rate = training.rates[totals.steps - training.before.steps]
+                totals = Totals(
+                    totals.loss + loss * counted,
+                    totals.weight + counted,
+                    totals.hits + self._hits(outputs[-1], samples.y[rows]),
+                    totals.samples + stop - start,
+                    totals.steps + 1,
+                    totals.penalty + penalty * counted,
+                )
                 weight_gradients, bias_gradients = self._backward(outputs, known, dy, factors)
                 steps.add_penalty_gradient(self._weights, weight_gradients, l1, l2)
-                rate = training.rates[n_steps - training.before.steps]
                 state.steps += 1
-                n_steps += 1
                 gradients = [*weight_gradients, *bias_gradients]
                 if training.clip_norm is not None:
                     steps.clip(gradients, training.clip_norm)
@@ -125,7 +133,7 @@ class MLP(base.MLP):
                     steps.limit_norms(self._weights, training.max_norm)
                 if training.ema is not None:
                     steps.average(self._buffers(), state.other, training.ema)
-        return Totals(total_loss, total_weight, total_correct, n_before + n_samples, n_steps)
+        return totals
 
     def _factors(self, training: Training, numbers: Array) -> Sequence[Array | None]:
         """Return dropout's factors of the inputs of each layer, for samples of an epoch."""
