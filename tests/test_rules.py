@@ -265,14 +265,14 @@ DIRECTION = [
         "summary",
         "reference.loss_parts",
     },
-    {"eval_metrics", "op_arguments", "samples", "sources"},
+    {"checkpoints", "eval_metrics", "op_arguments", "samples", "sources"},
     {"loss_ops", "measuring", "reference.class_losses", "reference.number_losses"},
     {"feeding", "ops", "reference.ops", "machine"},
     {"fitting"},
     {"base"},
     {"reference.steps"},
     {"mlp", "reference.mlp", "reference", "metrics"},
-    {"io", "io.atomic", "io.model_file"},
+    {"io", "io.atomic", "io.fit_state", "io.model_file"},
     {
         "convert",
         "convert.common",
@@ -308,6 +308,7 @@ def test_each_layer_knows_those_below_it_only():
     forbidden = {
         "checks": {"_core", "ops", "mlp", "base", "reference"},
         "op_arguments": {"_core", "ops", "mlp", "base", "reference"},
+        "checkpoints": {"_core", "ops", "mlp", "base", "reference", "machine"},
         "base": {"_core", "ops", "mlp", "reference", "machine"},
         "losses": {"_core", "ops", "mlp", "base", "reference"},
         "optimizers": {"_core", "ops", "mlp", "base", "reference"},
@@ -321,6 +322,7 @@ def test_each_layer_knows_those_below_it_only():
         "reference": {"_core", "ops", "mlp", "machine"},
         "mlp": {"reference", "data", "cli", "plot", "sklearn"},
         "io.atomic": {"_core", "mlp", "ops"},
+        "io.fit_state": {"_core", "mlp", "ops", "reference", "cli"},
         "io.model_file": {"_core", "ops", "reference", "cli"},
         "convert": {"_core", "ops", "reference", "cli", "data"},
     }

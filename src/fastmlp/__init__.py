@@ -20,6 +20,7 @@ from . import (
     schedules,
 )
 from .callbacks import Callback, Progress
+from .checkpoints import Checkpoint
 from .checks import FilePath
 from .early_stopping import EarlyStopping
 from .errors import DivergenceError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP",
     "Callback",
+    "Checkpoint",
     "DivergenceError",
     "EarlyStopping",
     "History",
@@ -83,7 +85,10 @@ set_isa_from_environment()
 
 
 def load(path: FilePath, loss: str | losses.AnyLoss | None = None) -> MLP:
-    """Read a network from a safetensors file that `MLP.save` wrote.
+    """Read a network from a safetensors file that `MLP.save` wrote, or from a checkpoint.
+
+    What comes from a checkpoint has the history of the fit so far, and the optimizer's state: a fit
+    with an equal optimizer goes on from there. `fit(..., resume=True)` finishes the fit itself.
 
     `loss`, as for `MLP`, takes the place of the loss that the file names. The file holds no Python
     functions: a network trained with one predicts without it, and for all that needs the loss it is

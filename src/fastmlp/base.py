@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import checks, losses, optimizers, regularization, schedules
 from .callbacks import Callback
+from .checkpoints import Checkpoint, check_checkpoint
 from .checks import Features
 from .early_stopping import EarlyStopping, early_stopping_of
 from .errors import NotFiniteError
@@ -197,6 +198,8 @@ class MLP(ABC):
         input_dropout: float = 0.0,
         eval_metric: str | Callable[..., Any] | Metric | None = None,
         early_stopping: EarlyStopping | int | None = None,
+        checkpoint: Checkpoint | checks.FilePath | None = None,
+        resume: bool = False,
     ) -> History:
         """Train on the samples, on top of what the network has learned already.
 
@@ -264,7 +267,6 @@ class MLP(ABC):
             the fit. The steps, the training loss and `on_progress` have the parameters themselves,
             which stay with what the optimizer remembers: the next fit with an equal optimizer and
             ema goes on from them, any other starts from what the network holds.
-
         dropout
             In [0, 1), for all hidden layers, or one number for each: the chance of each output of a
             hidden layer to count as 0 for a sample in a step, drawn anew every time; the others are
@@ -287,6 +289,17 @@ class MLP(ABC):
             for so many epochs, and the network becomes what it was after the best one. That is also
             done when the fit ends for another reason, Ctrl-C and an exception of a callback
             included. When it diverges after the first epoch, it ends there with a RuntimeWarning.
+        checkpoint
+            A `fastmlp.Checkpoint`, or the name of a file to write one to after each epoch. Needs
+            the library `safetensors`.
+        resume
+            Whether to go on from the checkpoint if its file is there, to the same bits that a fit
+            leaves which was never interrupted. It must be one of this fit: of a network that
+            began alike, and of the same options and samples, as far as can be seen. Of functions
+            only the names are compared, and of the samples a few; the number of threads may differ,
+            and so may the machine, though on another instruction set results differ by rounding.
+            Blocks that are done are not read again; of Batches those that are done are asked for
+            and not used, so an iterator must bring the same ones again.
 
         In a step the penalty's gradient is added, the sum is clipped, the optimizer takes it, the
         norms of the weights are limited and the averages are brought up to date, in this order.
@@ -301,9 +314,10 @@ class MLP(ABC):
         TypeError, ValueError
             For a bad argument, naming it, and for a Python loss that returns something else than
             a finite loss and gradient, or a function for `lr` something else than a rate, or one
-            for `eval_metric` something else than a number; nothing has changed. Nor has it when
-            one of these, or the reading of Blocks or Batches, raises an exception, which reaches
-            the caller.
+            for `eval_metric` something else than a number; for a checkpoint that is damaged, or of
+            another network or fit, naming it; nothing has changed. Nor has it when one of these
+            functions, or the reading of Blocks or Batches, raises an exception, which reaches the
+            caller.
         DivergenceError
             When a batch's loss, a gradient's norm that is to be clipped or, after an epoch, a
             parameter is not finite; the network is as it was before the call. Not where early
@@ -311,6 +325,9 @@ class MLP(ABC):
         RuntimeError
             When the parameters are read-only, as within `on_progress` or the Python loss of the
             same network.
+        OSError
+            When a checkpoint cannot be written: before anything has changed where that is known
+            then, else what has been learned stays, and an earlier checkpoint does.
         KeyboardInterrupt
             On Ctrl-C; what has been learned stays, with early stopping that of the best epoch, and
             `history` holds the finished epochs.
@@ -341,6 +358,7 @@ class MLP(ABC):
         max_norm = regularization.check_norm(max_norm, "max_norm", self.dtype)
         ema = regularization.check_ema(ema)
         chances = regularization.check_dropout(dropout, input_dropout, len(self.layers) - 2)
+        keeper = check_checkpoint(checkpoint, resume)
         steps = feed.steps(batch_size)
         rates = schedules.Rates(schedule, epochs * steps, steps)
         training = Training(
@@ -355,7 +373,7 @@ class MLP(ABC):
             dropout=chances,
         )
         training = replace(training, **self._counting)
-        fit = Fit(self, feed, validation, training, kind, epochs, hooks, metric, stopping)
+        fit = Fit(self, feed, validation, training, kind, epochs, hooks, metric, stopping, keeper)
         return fit.run()
 
     def loss_and_gradients(
@@ -524,6 +542,10 @@ class MLP(ABC):
     @abstractmethod
     def _buffers(self) -> list[Array]:
         """Return the arrays that hold all parameters and whatever lies between them."""
+
+    @abstractmethod
+    def _layer_views(self, arrays: list[Array]) -> tuple[list[Array], list[Array]]:
+        """Return the weights and the biases of each layer in arrays like those of `_buffers`."""
 
     @abstractmethod
     def _zeros(self) -> list[Array]:

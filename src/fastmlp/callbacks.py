@@ -83,18 +83,37 @@ class Callback:
         return None
 
     def on_epoch_end(self, net: "MLP", history: "History") -> bool | None:
-        """Run after each epoch, validation included; returning True stops the fit."""
+        """Run after each epoch, validation included; returning True stops the fit.
+
+        It is finished then: resumed, it does not go on.
+        """
         return None
 
     def on_fit_end(self, net: "MLP", history: "History") -> None:
         """Run once at the end, also when the fit was interrupted."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the callback, for `restore`.
+
+        Values are numbers, strings, None, arrays, and lists and dictionaries of them; tuples come
+        back as lists. A callback without a memory of its own has no need for this.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned, when a fit is resumed.
+
+        It comes after `on_fit_begin`, and after `on_epoch_begin` of an epoch that goes on. A batch
+        that is next then has been announced by `on_batch_begin` before the state was kept.
+        ValueError refuses the checkpoint.
+        """
 
 
 class TimeLimit(Callback):
     """Ends a fit after some time, in the middle of an epoch if need be.
 
     The network keeps the updates made so far, or with early stopping becomes that of the best
-    epoch.
+    epoch. With a checkpoint, the fit can be resumed for as long again.
 
     Parameters
     ----------
@@ -115,13 +134,15 @@ class TimeLimit(Callback):
 
     def on_progress(self, net: "MLP", progress: Progress) -> bool:
         """End the fit within an epoch."""
-        return self._is_over()
+        return self.is_over
 
     def on_epoch_end(self, net: "MLP", history: "History") -> bool:
         """End the fit after an epoch."""
-        return self._is_over()
+        return self.is_over
 
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is."""
         return time.perf_counter() - self._began >= self.seconds
 
 
@@ -166,14 +187,20 @@ class _Logger(Callback):
         self._file: IO[str] | None = None
 
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
-        """Open the file."""
+        """Open the file, and write what a fit that is resumed had in it."""
         mode = "a+" if self.append else "w+"
         self._file = open(self.path, mode, encoding="utf-8", newline="")  # noqa: SIM115  for a fit
+        if not self.append and net.history is not None:
+            for index in range(len(net.history)):
+                self._write_epoch(net, net.history, index)
 
     def on_epoch_end(self, net: "MLP", history: "History") -> None:
         """Write a line, and hand it to the system."""
-        row: dict[str, float] = {"epoch": net.epochs_trained}
-        row |= {name: values[-1] for name, values in history.to_dict().items() if values}
+        self._write_epoch(net, history, len(history) - 1)
+
+    def _write_epoch(self, net: "MLP", history: "History", index: int) -> None:
+        row: dict[str, float] = {"epoch": net.epochs_trained - len(history) + 1 + index}
+        row |= {name: values[index] for name, values in history.to_dict().items() if values}
         assert self._file is not None
         self._write(self._file, row)
         self._file.flush()
@@ -200,7 +227,8 @@ class JSONLogger(_Logger):
     path
         The file.
     append
-        Whether to keep what it holds already; otherwise each fit starts it anew.
+        Whether to keep what it holds already; otherwise each fit starts it anew, one that is
+        resumed with the epochs that are finished.
     """
 
     def _write(self, file: IO[str], row: Mapping[str, float]) -> None:

@@ -82,6 +82,10 @@ class Feed(ABC):
     ) -> Generator[Part]:
         """Make the parts of an epoch of which so many samples, and steps, are done."""
 
+    @abstractmethod
+    def describe(self, net: "MLP") -> dict[str, Any]:
+        """Return what tells the samples, and how they are fed, from others, ready for JSON."""
+
     def steps(self, batch_size: int) -> int:
         """Return the steps of an epoch; 0 where that is not known."""
         return -(-self.n_samples // batch_size)
@@ -200,6 +204,9 @@ class Whole(Feed):
         if samples < self.n_samples:
             yield Part(self.samples, batch_size, 0 if shuffle else None, samples)
 
+    def describe(self, net: "MLP") -> dict[str, Any]:
+        return self.samples.describe()
+
 
 class BlockFeed(Feed):
     """`Blocks`, for a network.
@@ -245,6 +252,16 @@ class BlockFeed(Feed):
             if samples < stop - start:
                 yield Part(self._read(net, start, stop), batch_size, order, samples)
             samples = max(0, samples - (stop - start))
+
+    def describe(self, net: "MLP") -> dict[str, Any]:
+        n_samples = self.n_samples
+        ends = [(0, min(FIRST_ROWS, n_samples)), (max(0, n_samples - FIRST_ROWS), n_samples)]
+        found = [self._read(net, *rows).describe()["digest of some samples"] for rows in ends]
+        return {
+            "X": f"Blocks of {n_samples} x {net.n_inputs}, {self._dtype}",
+            "rows of a block": self._rows,
+            "digests of the first and the last samples": found,
+        }
 
     def outputs(self, net: "MLP", logits: bool) -> Array:
         """Return the network's output for all samples, as `_output` does."""
@@ -369,6 +386,9 @@ class BatchFeed(Feed):
 
     def steps(self, batch_size: int) -> int:
         return self._batches.per_epoch
+
+    def describe(self, net: "MLP") -> dict[str, Any]:
+        return {"X": "Batches"}
 
     def check_epochs(self, epochs: int) -> None:
         if self._batches.only_once and epochs > 1:

@@ -2,14 +2,15 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .callbacks import Callback, Progress
+from .callbacks import Callback, Progress, TimeLimit
+from .checkpoints import Keeper, describe_fit
 from .early_stopping import EarlyStopping, Watch
 from .errors import DivergenceError, NotFiniteError
 from .eval_metrics import RECORDED, EvalMetric
@@ -41,6 +42,29 @@ class Totals(NamedTuple):
     steps: int = 0
     penalty: float = 0.0
     """Of the weighted penalties."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a fit has come.
+
+    Attributes
+    ----------
+    epochs, steps
+        Finished epochs, and the steps they took.
+    stopped
+        Whether a callback then ended it.
+    totals
+        Of the steps of the epoch that is next.
+    seconds
+        That these took.
+    """
+
+    epochs: int = 0
+    steps: int = 0
+    stopped: bool = False
+    totals: Totals = field(default_factory=Totals)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +175,8 @@ class Fit:
         What to measure on the validation data besides, or None.
     stopping
         When to end early, or None.
+    keeper
+        Of the checkpoints, or None.
     """
 
     def __init__(
@@ -164,6 +190,7 @@ class Fit:
         hooks: Sequence[Callback],
         metric: EvalMetric | None = None,
         stopping: EarlyStopping | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._net: Any = net
         self._feed = feed
@@ -173,6 +200,8 @@ class Fit:
         self._epochs = epochs
         self._hooks = hooks
         self._metric = metric
+        self._stopping = stopping
+        self._keeper = keeper
         # A loss decides where no metric does.
         greater = metric is not None and metric.greater_is_better
         self._watch = Watch(stopping, greater) if stopping else None
@@ -183,6 +212,8 @@ class Fit:
         before = Snapshot(net)
         state = net._use_optimizer(self._optimizer, self._training.ema)
         history = net.history = History()
+        with self._all_or_nothing(before):
+            at = self._resumed(state, history)
         with ExitStack() as at_end:
             at_end.callback(net._end_fit)
             for hook in self._hooks:
@@ -190,14 +221,17 @@ class Fit:
                 at_end.callback(hook.on_fit_end, net, history)
             if self._watch:
                 at_end.callback(self._watch.restore, net)
-            steps = 0
-            for epoch in range(1, self._epochs + 1):
-                for hook in self._hooks:
-                    hook.on_epoch_begin(net, epoch)
-                report = Reporter(net, self._hooks, self._feed, epoch, self._epochs)
+            with self._all_or_nothing(before):
+                self._begin(at)
+            for epoch in range(at.epochs + 1, 0 if at.stopped else self._epochs + 1):
+                if not at.totals.steps:
+                    self._begin_epoch(epoch)
+                report = Reporter(
+                    net, self._hooks, self._feed, epoch, self._epochs, at, self._keep(state, at)
+                )
                 try:
                     with self._stepping(state):
-                        totals = self._train(state, steps, report)
+                        totals = self._train(state, at, report)
                         if totals is None:
                             break
                         progress = report.end(totals)
@@ -213,28 +247,98 @@ class Fit:
                     if any(f.is_to_blame(error) for f in (self._feed, self._validation) if f):
                         self._put_back(before)
                     raise
-                steps += totals.steps
                 net.epochs_trained += 1
                 self._record(history, progress, measured)
                 stop = report.stopped | self._has_waited(history, measured)
                 for hook in self._hooks:
                     stop |= bool(hook.on_epoch_end(net, history))
+                at = Position(epoch, at.steps + totals.steps, self._is_final(stop))
+                if self._keeper:
+                    self._keeper.end_epoch(net, state, at, stop or epoch == self._epochs)
                 if stop:
                     break
         return history
 
-    def _train(self, state: State, steps: int, report: Reporter) -> Totals | None:
-        """Train an epoch, after so many steps; return None where a callback ended it."""
+    def _resumed(self, state: State, history: History) -> Position:
+        """Return where the fit goes on, the network and its history being as they were there."""
+        keeper = self._keeper
+        if keeper is None:
+            return Position()
+        options = describe_fit(
+            self._net, self._feed, self._validation, self._training, self._optimizer, self._epochs
+        )
+        options["eval_metric"] = self._metric and list(self._metric[:2])
+        options["early_stopping"] = self._stopping and repr(self._stopping)
+        found = keeper.begin(self._net, state, options, self._hooks, self._watch, history)
+        return found or Position()
+
+    def _begin(self, at: Position) -> None:
+        """Tell the callbacks of an epoch that goes on, and give them back what they knew."""
+        if at.totals.steps:
+            self._begin_epoch(at.epochs + 1)
+        if self._keeper:
+            self._keeper.restore_hooks()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        for hook in self._hooks:
+            hook.on_epoch_begin(self._net, epoch)
+
+    def _keep(self, state: State, at: Position) -> Callable[[Sequence[Any], float], None]:
+        """Return what writes a checkpoint where one is due within an epoch."""
+
+        def keep(sums: Sequence[Any], seconds: float) -> None:
+            if self._keeper and self._keeper.is_due():
+                self._check_finite(state)
+                position = replace(at, totals=Totals(*sums), seconds=seconds)
+                self._keeper.write(self._net, state, position)
+
+        return keep
+
+    def _is_final(self, stop: bool) -> bool:
+        """Whether a fit that is asked to stop is finished, and not just out of time."""
+        limits = (hook for hook in self._hooks if isinstance(hook, TimeLimit))
+        return stop and not any(limit.is_over for limit in limits)
+
+    @contextmanager
+    def _all_or_nothing(self, before: Snapshot) -> Iterator[None]:
+        """Make a context in which a failure leaves the network as it was before the fit."""
+        try:
+            yield
+        except BaseException:
+            self._put_back(before)
+            raise
+
+    def _train(self, state: State, at: Position, report: Reporter) -> Totals | None:
+        """Train an epoch, or what is left of it; return None where a callback ended it."""
         net = self._net
-        training = replace(self._training, first_step=steps, each_batch=report.each_batch)
+        training = replace(
+            self._training,
+            first_step=at.steps,
+            each_batch=report.each_batch,
+            before=at.totals,
+        )
         totals = None
-        with suppress(StopTraining):
+        try:
             totals = self._feed.train(net, training, state, report)
-        if not all(net._is_finite(p) for p in net._buffers()):
-            raise NotFiniteError("a weight is not finite")
-        if not all(net._is_finite(s) for s in state.arrays()):
-            raise NotFiniteError("a moment of the optimizer is not finite")
+        except StopTraining:
+            self._check_finite(state)
+            if self._keeper:
+                position = replace(
+                    at,
+                    stopped=self._is_final(True),
+                    totals=Totals(*report.sums),
+                    seconds=report.seconds,
+                )
+                self._keeper.write(net, state, position)
+        self._check_finite(state)
         return totals
+
+    def _check_finite(self, state: State) -> None:
+        """Raise NotFiniteError where training has left the finite numbers."""
+        if not all(self._net._is_finite(p) for p in self._net._buffers()):
+            raise NotFiniteError("a weight is not finite")
+        if not all(self._net._is_finite(s) for s in state.arrays()):
+            raise NotFiniteError("a moment of the optimizer is not finite")
 
     @contextmanager
     def _stepping(self, state: State) -> Iterator[None]:

@@ -58,6 +58,9 @@ class MLP(base.MLP):
     def _buffers(self) -> list[Array]:
         return [self._parameters]
 
+    def _layer_views(self, arrays: list[Array]) -> tuple[list[Array], list[Array]]:
+        return self._views(*arrays)
+
     def _zeros(self) -> list[Array]:
         buffer = aligned_empty(self._plan.n_parameters, self.dtype)
         buffer[:] = 0

@@ -8,14 +8,14 @@
 In the formulas w is a parameter, g the gradient of the batch's loss by it, lr the learning rate of
 `fit` and t = 1, 2, ... the step. What an optimizer remembers of a parameter starts at zero. It
 stays with the network: the next `fit` with an equal optimizer goes on from there, one with another
-starts anew. Copies and pickles of a network carry it, files do not.
+starts anew. Copies and pickles of a network carry it, and so do checkpoints; other files do not.
 
 The steps are those of `torch.optim` at the same learning rate, to rounding, and those of
 scikit-learn's MLP where a class says so.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -279,6 +279,23 @@ def get(optimizer: str | Optimizer) -> Optimizer:
             f"optimizer must be a name or an object of fm.optimizers, got {optimizer!r}"
         )
     return optimizer
+
+
+def describe(optimizer: Optimizer) -> dict[str, Any]:
+    """Return an optimizer as a dictionary for JSON."""
+    return {"name": optimizer.name, **asdict(optimizer)}  # type: ignore[call-overload]
+
+
+def from_description(description: object) -> Optimizer:
+    """Return the optimizer that `describe` described.
+
+    TypeError or ValueError when it has another form or describes none.
+    """
+    if not isinstance(description, dict) or not isinstance(description.get("name"), str):
+        raise ValueError(f"optimizer is {description!r}, not the description of an optimizer")
+    parameters = dict(description)
+    kind = type(get(parameters.pop("name")))
+    return kind(**parameters)
 
 
 @dataclass(eq=False)

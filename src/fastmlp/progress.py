@@ -75,16 +75,20 @@ class Pace:
     ----------
     epochs
         How many it will have at most.
+    before
+        How many it has already, where it is resumed.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, before: int = 0) -> None:
         self._epochs = epochs
+        self._before = before
         self._began = time.perf_counter()
 
     def left(self, epochs_done: float) -> str:
         """Return how long it will go on."""
         elapsed = time.perf_counter() - self._began
-        return clock(elapsed / max(epochs_done, 1e-9) * (self._epochs - epochs_done))
+        here = max(epochs_done - self._before, 1e-9)
+        return clock(elapsed / here * (self._epochs - epochs_done))
 
     @staticmethod
     def rate(samples: int, seconds: float) -> str:
@@ -123,7 +127,7 @@ class Printer(Callback):
     def on_fit_begin(self, net: "MLP", epochs: int, n_samples: int) -> None:
         """Look where the fit prints to."""
         self._epochs = epochs
-        self._pace = Pace(epochs)
+        self._pace = Pace(epochs, len(net.history or ()))
         self._line = MovingLine(sys.stdout) if is_terminal(sys.stdout) else None
         self._shown = 0.0
 

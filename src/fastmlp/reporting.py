@@ -10,6 +10,7 @@ from .callbacks import Callback, Progress
 if TYPE_CHECKING:
     from .base import MLP
     from .feeding import Feed
+    from .fitting import Position
 
 PROGRESS_SECONDS = 0.1
 """How often `on_progress` is called where every step is reported."""
@@ -27,7 +28,7 @@ def overriding(hooks: Sequence[Callback], name: str) -> list[Callable[..., Any]]
 
 
 class Reporter:
-    """What is told to the callbacks during an epoch, which begins.
+    """What is told to the callbacks during an epoch, which begins or goes on.
 
     It is called between steps, now and then, or before each where `each_batch` asks for it. A batch
     is known by the number of samples before it, so that it does not matter how often.
@@ -42,6 +43,10 @@ class Reporter:
         What is trained on.
     epoch, epochs
         Which epoch of this fit, counted from 1, and of how many.
+    at
+        Where the epoch begins.
+    keep
+        Called after the callbacks, with the sums and the seconds of the epoch so far.
 
     Attributes
     ----------
@@ -51,10 +56,19 @@ class Reporter:
         Whether one has asked for the end of the fit.
     told
         When `on_progress` was last called.
+    sums, seconds
+        Of the last report.
     """
 
     def __init__(
-        self, net: "MLP", hooks: Sequence[Callback], feed: "Feed", epoch: int, epochs: int
+        self,
+        net: "MLP",
+        hooks: Sequence[Callback],
+        feed: "Feed",
+        epoch: int,
+        epochs: int,
+        at: "Position",
+        keep: Callable[[Sequence[Any], float], None],
     ) -> None:
         self._net: Any = net
         self._feed = feed
@@ -63,9 +77,14 @@ class Reporter:
         self._at_begin = overriding(hooks, "on_batch_begin")
         self._at_end = overriding(hooks, "on_batch_end")
         self.each_batch = bool(self._at_begin or self._at_end)
-        self._begun, self._ended = -1, 0
+        # Of an epoch that goes on, the next batch has been announced before it was kept.
+        self._begun, self._ended = at.totals.samples or -1, at.totals.samples
         self.stopped = False
-        self._began = self.told = time.perf_counter()
+        self.told = time.perf_counter()
+        self._began = self.told - at.seconds
+        self._keep = keep
+        self.sums: Sequence[Any] = at.totals
+        self.seconds = at.seconds
 
     def __call__(self, *sums: Any) -> None:
         """Report between steps; `sums` are those of `fitting.Totals`.
@@ -76,11 +95,11 @@ class Reporter:
         if self.each_batch:
             self._end_batch(progress)
             self._begin_batch(progress)
-            if time.perf_counter() - self.told < PROGRESS_SECONDS:
-                return
-        self._tell(progress)
-        if self.stopped:
-            raise StopTraining
+        if not self.each_batch or time.perf_counter() - self.told >= PROGRESS_SECONDS:
+            self._tell(progress)
+            if self.stopped:
+                raise StopTraining
+        self._keep(sums, progress.seconds)
 
     def begin_part(self, sums: Sequence[Any]) -> None:
         """Report before the first step of a part; StopTraining where a callback asked for it."""
@@ -96,6 +115,7 @@ class Reporter:
         """Report after the epoch's last step, and return what the epoch came to."""
         progress = self._progress(*sums)
         self._tell(progress)
+        self._keep(sums, progress.seconds)
         return progress
 
     def _progress(
@@ -110,7 +130,8 @@ class Reporter:
         # There is no mean of samples whose weights are all 0, nor of none.
         loss = (loss_sum + penalty_sum) / weight_sum if weight_sum else math.nan
         accuracy = math.nan if self._net._regression or not samples else hits / samples
-        seconds = time.perf_counter() - self._began
+        self.sums = loss_sum, weight_sum, hits, samples, steps, penalty_sum
+        self.seconds = time.perf_counter() - self._began
         return Progress(
             self._epoch,
             self._epochs,
@@ -118,7 +139,7 @@ class Reporter:
             self._feed.n_samples,
             loss,
             accuracy,
-            seconds,
+            self.seconds,
             steps,
         )
 

@@ -8,11 +8,15 @@ import numpy.typing as npt
 
 from . import checks, losses
 from .checks import Features
+from .sparse import SparseRows
 
 if TYPE_CHECKING:
     from .base import MLP
 
 Array = npt.NDArray[Any]
+
+LOOKED_AT = 256
+"""Rows of an array by which it is told from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,26 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def describe(self) -> dict[str, str]:
+        """Return what tells these samples from others, looking at a few of them only."""
+        import hashlib
+
+        sparse = isinstance(self.X, SparseRows)
+        found = hashlib.sha256()
+        for array in (*self._of_features(), self.y, self.weights):
+            if array is not None:
+                rows = np.linspace(0, len(array) - 1, min(len(array), LOOKED_AT)).astype(np.intp)
+                found.update(f"{array.dtype.str} {array.shape}".encode())
+                found.update(np.ascontiguousarray(array[rows]).tobytes())
+        return {
+            "X": f"{self.X.shape} of {self.X.dtype}{', sparse' * sparse}",
+            "digest of some samples": found.hexdigest(),
+        }
+
+    def _of_features(self) -> tuple[Array, ...]:
+        X = self.X
+        return (X.values, X.columns, X.starts) if isinstance(X, SparseRows) else (X,)
 
 
 def check_targets(

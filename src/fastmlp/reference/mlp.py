@@ -74,6 +74,10 @@ class MLP(base.MLP):
     def _buffers(self) -> list[Array]:
         return [*self._weights, *self._biases]
 
+    def _layer_views(self, arrays: list[Array]) -> tuple[list[Array], list[Array]]:
+        n_layers = len(self._weights)
+        return arrays[:n_layers], arrays[n_layers:]
+
     def _zeros(self) -> list[Array]:
         return [np.zeros_like(buffer) for buffer in self._buffers()]
 

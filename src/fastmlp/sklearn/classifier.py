@@ -19,6 +19,8 @@ from sklearn.utils.multiclass import (
 
 from .. import losses, optimizers
 from ..callbacks import Callback
+from ..checkpoints import Checkpoint
+from ..checks import FilePath
 from ..eval_metrics import Metric
 from .base import BaseMLP, Output, is_stochastic, keep
 from .constraints import CLASSIFIER_LOSSES, CLASSIFIER_METRICS
@@ -121,6 +123,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         clip_norm: float | None = None,
         max_norm: float | None = None,
         ema: float | None = None,
+        checkpoint: Checkpoint | FilePath | None = None,
+        resume: bool = False,
     ) -> None:
         keep(self, locals())
 

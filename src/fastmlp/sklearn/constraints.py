@@ -1,5 +1,6 @@
 """Which values the estimators' parameters may have, as scikit-learn checks them."""
 
+import os
 from numbers import Integral, Real
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .. import losses, optimizers, schedules
+from ..checkpoints import Checkpoint
 from ..checks import HIDDEN_ACTIVATIONS
 from ..eval_metrics import FOR_CLASSES as CLASS_METRICS
 from ..eval_metrics import FOR_NUMBERS as NUMBER_METRICS
@@ -56,6 +58,8 @@ SHARED: dict[str, Any] = {
     "input_dropout": [FRACTION],
     "callbacks": ["array-like", None],
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+    "checkpoint": [Checkpoint, str, bytes, os.PathLike, None],
+    "resume": ["boolean"],
 }
 
 FOR_CLASSES = {

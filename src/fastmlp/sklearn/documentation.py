@@ -83,7 +83,12 @@ PARAMETERS = """
         `fastmlp.MLP.fit`.
     ema
         Decay of an exponential moving average of all parameters, which takes their place after each
-        epoch, or None; see `fastmlp.MLP.fit`."""
+        epoch, or None; see `fastmlp.MLP.fit`.
+    checkpoint, resume
+        A `fastmlp.Checkpoint`, or the name of a file for one after each epoch; and whether `fit`
+        goes on from it where it is there. A fit that was killed and is called again in the same way
+        then leaves the same bits as one that never was. Needs an integer as `random_state`; not
+        with `partial_fit` or "lbfgs"."""
 
 ATTRIBUTES = """
     network_

@@ -101,6 +101,7 @@ def check(estimator: "BaseMLP", validation: Data | None) -> None:
     """Refuse what the solver cannot do."""
     refused = {
         "callbacks": bool(estimator.callbacks),
+        "checkpoint": estimator.checkpoint is not None,
         "a schedule as learning_rate": not isinstance(estimator.learning_rate, str),
         "dropout": bool(np.any(estimator.dropout) or estimator.input_dropout),
         "validation data": validation is not None,

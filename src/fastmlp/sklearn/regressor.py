@@ -11,6 +11,8 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import losses, optimizers
 from ..callbacks import Callback
+from ..checkpoints import Checkpoint
+from ..checks import FilePath
 from ..eval_metrics import Metric
 from .base import BaseMLP, Output, is_stochastic, keep
 from .constraints import REGRESSOR_LOSSES, REGRESSOR_METRICS
@@ -97,6 +99,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         clip_norm: float | None = None,
         max_norm: float | None = None,
         ema: float | None = None,
+        checkpoint: Checkpoint | FilePath | None = None,
+        resume: bool = False,
     ) -> None:
         keep(self, locals())
 

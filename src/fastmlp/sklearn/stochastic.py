@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 from functools import wraps
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from .. import optimizers
 from ..callbacks import Callback
+from ..checkpoints import described, differences
 from ..eval_metrics import EvalMetric, Metric, eval_metric_of
 from ..schedules import Schedule
 from .data import Data
@@ -34,6 +36,31 @@ SMALLEST_RATE = 1e-6
 ADAPTIVE_DIVISOR = 5.0
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 """What is taken for a momentum of 1, which scikit-learn allows and `SGD` does not."""
+
+KEPT = (
+    "n_iter_",
+    "t_",
+    "loss_",
+    "loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "best_validation_score_",
+    "_no_improvement_count",
+    "_best_parameters",
+)
+"""Attributes of an estimator that its fit changes from epoch to epoch."""
+
+DECIDING = (
+    "learning_rate",
+    "learning_rate_init",
+    "power_t",
+    "tol",
+    "early_stopping",
+    "validation_fraction",
+    "n_iter_no_change",
+    "random_state",
+)
+"""Parameters that decide the course of a fit, besides those that the network's `fit` is given."""
 
 
 def start(estimator: "BaseMLP") -> None:
@@ -174,6 +201,23 @@ class Watch(Callback):
             )
         return False
 
+    def state(self) -> dict[str, Any]:
+        """Return what the rest of the fit depends on, and what tells this fit from others."""
+        fitted = vars(self._estimator)
+        kept = {name: fitted[name] for name in KEPT if name in fitted}
+        return {"rate": self._rate.value, "fitted": kept, "parameters": self._parameters()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with a fit; ValueError where its parameters were others."""
+        if differing := differences(self._parameters(), state["parameters"]):
+            raise ValueError(differing)
+        self._rate.value = state["rate"]
+        for name, value in state["fitted"].items():
+            setattr(self._estimator, name, value)
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: described(getattr(self._estimator, name)) for name in DECIDING}
+
     def _compare(self, net: "MLP", history: "History") -> None:
         """Count the epochs without improvement, and keep the best parameters."""
         fitted = self._estimator
@@ -263,6 +307,14 @@ def fit(
     net: Any = estimator.network_
     if estimator.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
+    if estimator.checkpoint is not None:
+        if incremental:
+            raise ValueError("partial_fit does not support checkpoint")
+        if not isinstance(estimator.random_state, Integral):
+            raise ValueError(
+                "checkpoint needs an integer as random_state, or a fit that is resumed would begin "
+                f"with other weights, got {estimator.random_state!r}"
+            )
     if not incremental:
         # Each fit starts the optimizer anew.
         net._optimizer_state = None
@@ -302,6 +354,8 @@ def fit(
             optimizer=optimizer_of(estimator),
             l1=estimator.l1,
             l2=estimator.alpha,
+            checkpoint=estimator.checkpoint,
+            resume=estimator.resume,
             dropout=estimator.dropout,
             input_dropout=estimator.input_dropout,
             clip_norm=estimator.clip_norm,
