@@ -317,6 +317,35 @@ class TestTrain:
         assert {path.name for path in folder.iterdir()} == RESULTS - {"curves.png"}
         assert len(read_history(folder)["history"]["loss"]) == 2
 
+    def test_a_training_is_resumed(self, blobs, tmp_path, monkeypatch):
+        options = ("--data", blobs, "--epochs", 6, "--optimizer", "adam")
+        assert invoke("train", *options, "--out", "whole").exit_code == 0
+        options = (*options, "--checkpoint", tmp_path / "kept", "--resume")
+        monkeypatch.setattr(cli_training, "CHECKPOINT_SECONDS", 1e-9)
+        shown = Reporter.on_epoch_end
+
+        def interrupt(self, net, history):
+            shown(self, net, history)
+            if len(history) == 3:
+                signal.raise_signal(signal.SIGTERM)
+
+        with monkeypatch.context() as changed:
+            changed.setattr(Reporter, "on_epoch_end", interrupt)
+            assert invoke("train", *options).exit_code == 128 + signal.SIGTERM
+        assert len(fm.load(tmp_path / "kept").history) == 2
+        result = invoke("train", *options)
+        assert result.exit_code == 0
+        assert "epoch 3/6" in result.output
+        assert "epoch 2/6" not in result.output
+        folders = [tmp_path / name for name in ("whole", "fastmlp-run")]
+        whole, resumed = (read_history(folder)["history"] for folder in folders)
+        assert resumed["val_loss"] == whole["val_loss"]
+        whole, resumed = ((folder / "model.safetensors").read_bytes() for folder in folders)
+        assert resumed == whole
+        result = invoke("train", *options, "--lr", 0.5)
+        assert result.exit_code == 1
+        assert "lr is 'Constant(lr=0.5)' here and 'Constant(lr=0.001)' there" in told(result)
+
     def test_divergence_is_told_with_advice(self, tmp_path):
         result = invoke("train", "--lr", 1e6, "--epochs", 3)
         assert result.exit_code == 1
@@ -328,6 +357,7 @@ class TestTrain:
         ("options", "message"),
         [
             (["--layers", "12,x"], "'12,x' is not a list of widths"),
+            (["--resume"], "there is no --checkpoint to go on from"),
             (["--layers", "12,,3"], "is not a list of widths"),
             (["--layers", "12,0"], "0 is not a width of 1 or more"),
             (["--layers=-3"], "-3 is not a width"),

@@ -268,6 +268,18 @@ def train(
             "those of an earlier run are replaced.",
         ),
     ] = Path("fastmlp-run"),
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=path,
+            help="File to keep the state of the training in, renewed every minute and at its end.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the file of --checkpoint, if there is one."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network; write it, its history and a picture of it to a folder.
@@ -276,6 +288,8 @@ def train(
 
     Ctrl-C, SIGTERM and SIGHUP stop the training and keep what was learned.
     """
+    if resume and checkpoint is None:
+        raise typer.BadParameter("there is no --checkpoint to go on from", param_hint="'--resume'")
     hidden = _parse_layers(layers)
     initializer = _parse_init(init)
     with reported():
@@ -299,6 +313,8 @@ def train(
             seed=seed,
             threads=threads,
             out=out,
+            checkpoint=checkpoint,
+            resume=resume,
             quiet=quiet,
         )
         stopped_by = run(settings)

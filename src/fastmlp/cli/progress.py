@@ -32,7 +32,7 @@ class Reporter(LastLine, Callback):
         """Print the names of the columns."""
         self._classifies = net.activations[-1] in ("softmax", "sigmoid")
         self._epochs, self._n_samples = epochs, n_samples
-        self._pace = Pace(epochs)
+        self._pace = Pace(epochs, len(net.history or ()))
         if self._live:
             names = ("loss", "train", "test") if self._classifies else ("loss", "test loss")
             head = self._row("epoch", " " * self._bar_width(), names, "samples/s", "left")

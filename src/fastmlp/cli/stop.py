@@ -45,9 +45,10 @@ class Stop(Callback):
         if self.number is not None and progress.samples < progress.n_samples:
             raise KeyboardInterrupt
 
-    def on_epoch_end(self, net: "MLP", history: "History") -> bool:
-        """End the fit after an epoch."""
-        return self.number is not None
+    def on_epoch_end(self, net: "MLP", history: "History") -> None:
+        """End the fit after an epoch, by KeyboardInterrupt too: it can be resumed."""
+        if self.number is not None:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:

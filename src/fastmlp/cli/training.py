@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MODEL, HISTORY, CURVES = "model.safetensors", "history.json", "curves.png"
 
+CHECKPOINT_SECONDS = 60.0
+"""How often a checkpoint is written."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,6 +52,8 @@ class Settings:
     seed: int
     threads: int | None
     out: Path
+    checkpoint: Path | None
+    resume: bool
     quiet: bool
 
 
@@ -89,6 +94,10 @@ def run(settings: Settings) -> int | None:
     console = Console(quiet=True) if settings.quiet else output(endures=True)
     _introduce(console, settings, dataset, net)
 
+    kept = None
+    if settings.checkpoint is not None:
+        kept = fm.Checkpoint(settings.checkpoint, seconds=CHECKPOINT_SECONDS)
+
     with Stop() as stop:
         started = time.perf_counter()
         try:
@@ -105,6 +114,8 @@ def run(settings: Settings) -> int | None:
                     input_dropout=settings.input_dropout,
                     validation_data=(dataset.X_test, dataset.y_test),
                     callbacks=[reporter, stop],
+                    checkpoint=kept,
+                    resume=settings.resume,
                 )
         except KeyboardInterrupt:
             assert net.history is not None
@@ -278,7 +289,7 @@ def _widths(net: "fm.MLP") -> str:
 def _record(settings: Settings, dataset: "fm.data.Dataset", net: "fm.MLP") -> dict[str, Any]:
     """Return what history.json says of how the network was trained."""
     options = asdict(settings)
-    for name in ("out", "quiet"):
+    for name in ("out", "checkpoint", "resume", "quiet"):
         del options[name]
     options["test"] = None if settings.test is None else str(settings.test)
     options["threads"] = fm.get_num_threads()
