@@ -404,3 +404,36 @@ def test_what_verbose_prints(options):
         texts.append(re.sub(r"\d(?=\n)", "", printed.getvalue()))
     assert texts[0] == texts[1]
     assert "Iteration 1, loss = " in texts[1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(N) % 2 == 0,
+        np.arange(N) % 5 - 2,
+        (np.arange(N) % 3).astype(np.uint8),
+        np.arange(N).astype(str),
+        np.arange(N) // 2,
+        np.arange(N) // 3,
+        np.arange(N) % 4 / 1.0,
+        np.array(["b", "a"], object)[np.arange(N) % 2],
+        np.zeros(N, int),
+        np.array([1, 0])[np.arange(2)],
+    ],
+    ids=["bool", "int", "uint8", "all others", "half", "third", "float", "object", "one", "two"],
+)
+def test_what_is_learned_of_labels(labels):
+    found = []
+    for estimator in pair("binary", max_iter=1, batch_size="auto"):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            estimator.fit(X[: len(labels)], labels)
+        binarizer = vars(estimator._label_binarizer)
+        found.append((binarizer, [str(w.message) for w in told], estimator.loss_))
+    theirs, ours = found
+    assert theirs[0].keys() == ours[0].keys()
+    classes = [binarizer.pop("classes_") for binarizer, *_ in found]
+    assert classes[0].dtype == classes[1].dtype
+    np.testing.assert_array_equal(*classes)
+    assert theirs[:2] == ours[:2]
+    assert theirs[2] == pytest.approx(ours[2], rel=1e-12)

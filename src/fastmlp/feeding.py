@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +41,9 @@ COLLECTED_BYTES, COLLECTED_SECONDS = 2**22, 0.1
 
 REPORT_SECONDS = 0.1
 """How often progress is reported between calls of the engine."""
+
+DTYPE_NAMES = {np.dtype(name): name for name in ("uint8", "float32", "float64")}
+"""NumPy makes up the name of a dtype each time it is asked for."""
 
 ORDER_OF_BLOCKS = 1
 """The epoch's order of its blocks; orders from the next one on are those within the blocks."""
@@ -138,10 +140,9 @@ class Feed(ABC):
                 if totals.samples and perf_counter() - report.told >= REPORT_SECONDS:
                     report(*totals)
                 report.begin_part(totals)
-                net.trained_on = samples.X.dtype.name
+                net.trained_on = DTYPE_NAMES[samples.X.dtype]
                 n_steps = -(-(len(samples) - first) // batch_size)
-                options = replace(
-                    training,
+                options = training.but(
                     rates=self._rates(training, totals.steps, n_steps),
                     batch_size=batch_size,
                     shuffle=order is not None,

@@ -73,7 +73,7 @@ class Reporter:
         self._net: Any = net
         self._feed = feed
         self._epoch, self._epochs = epoch, epochs
-        self._hooks = hooks
+        self._in_between = overriding(hooks, "on_progress")
         self._at_begin = overriding(hooks, "on_batch_begin")
         self._at_end = overriding(hooks, "on_batch_end")
         self.each_batch = bool(self._at_begin or self._at_end)
@@ -144,10 +144,7 @@ class Reporter:
         )
 
     def _tell(self, progress: Progress) -> None:
-        if self._hooks:
-            with self._net._read_only():
-                for hook in self._hooks:
-                    self.stopped |= bool(hook.on_progress(self._net, progress))
+        self._call(self._in_between, progress)
         self.told = time.perf_counter()
 
     def _begin_batch(self, progress: Progress) -> None:

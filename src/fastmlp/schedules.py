@@ -397,7 +397,7 @@ class Rates:
         if rates.shape != steps.shape:
             raise ValueError(f"lr gives rates of shape {rates.shape} for {count} steps")
         usable = np.isfinite(rates) & (rates >= 0)
-        if not usable.all():
+        if np.count_nonzero(usable) < count:
             worst = int(np.argmin(usable))
             raise ValueError(
                 f"lr of step {first + worst} is {rates[worst]}: rates must be finite and at least 0"

@@ -38,6 +38,21 @@ def _plain(y: Any) -> Array:
     return np.asarray(y)
 
 
+def _binarizer_of(y: Any) -> LabelBinarizer:
+    """Return the binarizer of labels, fitted."""
+    binarizer = LabelBinarizer()
+    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biu":
+        # What scikit-learn finds, but by going through the labels once, not four times. Where there
+        # are many it warns.
+        classes = np.unique(y)
+        if len(classes) <= max(2, len(y) // 2):
+            binarizer.classes_ = classes
+            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+            binarizer.sparse_input_ = False
+            return binarizer
+    return binarizer.fit(y)
+
+
 OWN = """
     loss
         "log_loss": cross-entropy of a softmax for several classes, of a sigmoid for two and for
@@ -195,7 +210,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self._known_outputs(y)
         plain = _plain(y)
         # It remembers whether to make predictions sparse.
-        self._label_binarizer = LabelBinarizer().fit(y if hasattr(y, "toarray") else plain)
+        self._label_binarizer = _binarizer_of(y if hasattr(y, "toarray") else plain)
         self.classes_ = self._label_binarizer.classes_
         return plain
 
@@ -241,8 +256,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _targets(self, y: Array) -> Array:
         if self.out_activation_ == "softmax":
             return np.searchsorted(self.classes_, y)
-        indicators = self._label_binarizer.transform(y)
-        return np.asarray(indicators, self.network_.dtype)
+        if y.ndim == 1:
+            # The one output is for the second of two labels.
+            second = y == self.classes_[1] if len(self.classes_) > 1 else np.zeros(len(y))
+            return second.astype(self.network_.dtype)[:, np.newaxis]
+        return np.asarray(self._label_binarizer.transform(y), self.network_.dtype)
 
     def _labels(self, answers: Array) -> Array:
         if answers.ndim == 2:
