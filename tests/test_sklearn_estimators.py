@@ -339,12 +339,16 @@ def test_models_of_a_search_in_processes_share_the_cores(backend):
     assert threads.tolist() == [each] * 2
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_search_finds_the_same_in_any_number_of_processes(n_jobs):
+@pytest.mark.parametrize(
+    ("backend", "n_jobs"), [("loky", None), ("loky", 2), ("threading", 2), ("threading", 3)]
+)
+def test_a_search_finds_the_same_in_any_number_of_workers(backend, n_jobs):
+    joblib = pytest.importorskip("joblib", reason="scikit-learn runs its workers by joblib")
     search = GridSearchCV(
         small(MLPClassifier), {"alpha": [1e-3, 0.1], "solver": ["adam", "sgd"]}, cv=2, n_jobs=n_jobs
     )
-    search.fit(X, Y[MLPClassifier])
+    with joblib.parallel_config(backend):
+        search.fit(X, Y[MLPClassifier])
     alone = small(MLPClassifier, **search.best_params_).fit(X, Y[MLPClassifier])
     for a, b in zip(search.best_estimator_.coefs_, alone.coefs_, strict=True):
         np.testing.assert_array_equal(a, b)
