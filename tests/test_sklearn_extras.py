@@ -327,3 +327,46 @@ def test_callbacks_of_fastmlp(cls):
         small(cls, callbacks=[Stop()], solver="lbfgs").fit(X, Y[cls])
     with pytest.raises(TypeError, match="callbacks"):
         small(cls, callbacks=["stop"]).fit(X, Y[cls])
+
+
+# Conversions ------------------------------------------------------------------------------------
+
+KINDS = {
+    "two": (MLPClassifier, TWO, {}),
+    "several": (MLPClassifier, LABELS, {}),
+    "indicators": (MLPClassifier, (X[:, :3] > 0).astype(int), {}),
+    "numbers": (MLPRegressor, SCORE / 10, {}),
+    "rates": (MLPRegressor, (X[:, 0] > 0).astype(int), {"loss": "poisson"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_what_an_estimator_has_learned_is_carried_elsewhere(kind, dtype, to):
+    """`network_` is converted; what it answers is the last column, or the columns, of ours."""
+    cls, y, options = KINDS[kind]
+    estimator = small(cls, dtype=dtype, activation=["logistic", "tanh"], **options).fit(X, y)
+    rows = X.astype(dtype)
+    expected = estimator.predict_proba(rows) if cls is MLPClassifier else estimator.predict(rows)
+    if to == "onnx":
+        pytest.importorskip("onnx", reason="onnx makes the model")
+        ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime computes the model")
+        model = estimator.network_.to_onnx().SerializeToString()
+        session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {"input": rows})
+    else:
+        torch = pytest.importorskip("torch", reason="PyTorch has the module")
+        module = estimator.network_.to_torch(logits=kind == "rates")
+        found = module(torch.from_numpy(rows)).detach().numpy()
+        found = np.exp(found) if kind == "rates" else found
+        again = fm.from_torch(module)
+        assert again.layers == estimator.network_.layers
+        for a, b in zip(again.weights, estimator.coefs_, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert found.dtype == dtype
+    if kind == "two":
+        expected = expected[:, 1:]
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=0, atol=1e-6)
+    if kind == "several":
+        np.testing.assert_array_equal(estimator.classes_[found.argmax(1)], estimator.predict(rows))
