@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp.callbacks import Progress
 from fastmlp.progress import MovingLine, Printer, bar, clock, is_terminal
 
 MOVING = re.compile(
@@ -91,6 +92,15 @@ def test_batches_whose_number_is_not_known_yet(monkeypatch):
         r"epoch 1/3  loss \d\.\d{4}  accuracy \d\.\d{4}  [\d,]+ samples/s", first[0]
     )
     assert all(MOVING.fullmatch(line) for line in moving[len(first) :])
+
+
+def test_an_epoch_longer_than_the_one_before():
+    printer = Printer(1)
+    printer.on_fit_begin(fm.MLP([6, 3]), 2, 0)
+    printer._pace._began -= 60
+    text = printer.text(Progress(2, 2, 64, 32, 0.5, 0.5, 1.0, 4), 120)
+    assert re.search(r"  ━{30}  ", text)
+    assert text.endswith("  0:00 left")
 
 
 def test_the_best_epoch_is_told(monkeypatch):

@@ -161,7 +161,8 @@ class Printer(Callback):
             parts.append(f"accuracy {progress.accuracy:.4f}")
         parts.append(f"{Pace.rate(progress.samples, progress.seconds)} samples/s")
         if progress.n_samples:
-            share = progress.samples / progress.n_samples
+            # An epoch of Batches can bring more than the one before.
+            share = min(1.0, progress.samples / progress.n_samples)
             parts.append(f"{self._pace.left(progress.epoch - 1 + share)} left")
             room = width - len("  ".join((f"epoch {number}", "", *parts)))
             fits = room >= NARROWEST_BAR
