@@ -792,6 +792,17 @@ def test_what_a_killed_writer_left_is_removed(run):
     assert sorted(os.listdir(folder)) == sorted(["run", *others])
 
 
+def test_ctrl_c_once_the_file_was_replaced(tmp_path, monkeypatch):
+    def replace(source, target, rename=os.replace):
+        rename(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        fit(fm.MLP([WIDTH, 3]), tmp_path / "run")
+    assert os.listdir(tmp_path) == ["run"]
+
+
 def test_names_with_wildcards_are_taken_literally(tmp_path):
     path, other = tmp_path / "a[b]*", tmp_path / ".ab.abcd_123.partial"
     other.write_bytes(b"half")

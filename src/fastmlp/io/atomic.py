@@ -48,7 +48,9 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(name, target)
     except BaseException:
-        os.unlink(name)
+        # Ctrl-C may have come once the name was taken over.
+        with suppress(FileNotFoundError):
+            os.unlink(name)
         raise
     _flush_folder(folder)
 
