@@ -488,6 +488,19 @@ def test_a_fit_that_is_out_of_time_is_resumed(tmp_path, reported_by_step):
     assert bits(net) == bits(expected)
 
 
+def test_a_folder_that_is_changed_meanwhile(tmp_path, monkeypatch):
+    class Leave(Callback):
+        def on_epoch_end(self, net, history):
+            os.chdir(tmp_path / "there")
+
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    fit(fm.MLP([WIDTH, 3]), "run", callbacks=[Leave()])
+    assert os.listdir(tmp_path / "here") == ["run"]
+    assert os.listdir(tmp_path / "there") == []
+
+
 @pytest.mark.parametrize("logger", [fm.callbacks.CSVLogger, fm.callbacks.JSONLogger])
 def test_a_log_has_every_epoch_once(logger, tmp_path, reported_by_step):
     (tmp_path / "log").write_text("of before\n")

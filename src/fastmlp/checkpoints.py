@@ -218,6 +218,8 @@ class Keeper:
 
     def __init__(self, checkpoint: Checkpoint, resume: bool) -> None:
         self._checkpoint = checkpoint
+        # A callback may change the folder that a relative path starts from.
+        self._target = os.path.abspath(checkpoint.path)
         self._resume = resume
         self._stateful: list[Callback] = []
         self._watch: Watch | None = None
@@ -303,7 +305,7 @@ class Keeper:
             early_stopping=self._watch.state() if self._watch else ({}, []),
             callbacks=[(described(type(hook)), hook.state()) for hook in self._stateful],
         )
-        save_checkpoint(net, parameters | kept, fit, self._checkpoint.path)
+        save_checkpoint(net, parameters | kept, fit, self._target)
         self._written = time.monotonic()
 
     def _check(self, net: "MLP", attributes: dict[str, Any], found: "FitState") -> None:
