@@ -1,5 +1,6 @@
 """A fit that was killed goes on from its checkpoint, and leaves the bits of one that was not."""
 
+import contextlib
 import errno
 import os
 import re
@@ -486,6 +487,37 @@ def test_a_fit_that_is_out_of_time_is_resumed(tmp_path, reported_by_step):
             break
     assert parts > 1
     assert bits(net) == bits(expected)
+
+
+def test_a_stop_with_an_epochs_last_batch_is_not_forgotten(tmp_path, reported_by_step):
+    class Stop(Callback):
+        def on_batch_end(self, net, progress):
+            return progress.epoch == 2 and progress.samples == N
+
+    def metric(targets, predicted):
+        left.pop()
+        return 0.0
+
+    path, measured = tmp_path / "run", {"validation_data": (X, Y), "eval_metric": metric}
+    for left in ([0], [0] * 9):  # noqa: B007  the first fit is killed as it measures
+        net = fm.MLP([WIDTH, 3])
+        with contextlib.suppress(IndexError):
+            fit(net, path, callbacks=[Stop()], **measured)
+    assert len(net.history) == 2
+
+
+def test_a_fit_that_is_finished_as_its_time_is_over_stays_finished(tmp_path):
+    class Limit(fm.callbacks.TimeLimit):
+        is_over = True
+
+        def on_progress(self, net, progress):
+            return None
+
+    stopping = fm.EarlyStopping(1, min_delta=9.0, restore_best=False)
+    for callbacks, epochs in (([Limit(1)], 1), ([Limit(1)], 2), ([], 2)):
+        net = fm.MLP([WIDTH, 3])
+        fit(net, tmp_path / "run", epochs=9, early_stopping=stopping, callbacks=callbacks)
+        assert len(net.history) == epochs
 
 
 def test_a_folder_that_is_changed_meanwhile(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .callbacks import Callback, Progress, TimeLimit
+from .callbacks import Callback, Progress
 from .checkpoints import Keeper, describe_fit
 from .early_stopping import EarlyStopping, Watch
 from .errors import DivergenceError, NotFiniteError
@@ -259,13 +259,13 @@ class Fit:
                     raise
                 net.epochs_trained += 1
                 self._record(history, progress, measured)
-                stop = report.stopped | self._has_waited(history, measured)
+                report.heed(self._has_waited(history, measured))
                 for hook in self._hooks:
-                    stop |= bool(hook.on_epoch_end(net, history))
-                at = Position(epoch, at.steps + totals.steps, self._is_final(stop))
+                    report.heed(hook.on_epoch_end(net, history), hook)
+                at = Position(epoch, at.steps + totals.steps, report.final)
                 if self._keeper:
-                    self._keeper.end_epoch(net, state, at, stop or epoch == self._epochs)
-                if stop:
+                    self._keeper.end_epoch(net, state, at, report.stopped or epoch == self._epochs)
+                if report.stopped:
                     break
         return history
 
@@ -304,11 +304,6 @@ class Fit:
 
         return keep
 
-    def _is_final(self, stop: bool) -> bool:
-        """Whether a fit that is asked to stop is finished, and not just out of time."""
-        limits = (hook for hook in self._hooks if isinstance(hook, TimeLimit))
-        return stop and not any(limit.is_over for limit in limits)
-
     @contextmanager
     def _all_or_nothing(self, before: Snapshot) -> Iterator[None]:
         """Make a context in which a failure leaves the network as it was before the fit."""
@@ -334,7 +329,7 @@ class Fit:
             if self._keeper:
                 position = replace(
                     at,
-                    stopped=self._is_final(True),
+                    stopped=report.final,
                     totals=Totals(*report.sums),
                     seconds=report.seconds,
                 )

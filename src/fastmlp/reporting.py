@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .callbacks import Callback, Progress
+from .callbacks import Callback, Progress, TimeLimit
 
 if TYPE_CHECKING:
     from .base import MLP
@@ -53,7 +53,9 @@ class Reporter:
     each_batch
         Whether some callback looks at every batch.
     stopped
-        Whether one has asked for the end of the fit.
+        Whether something has asked for the end of the fit.
+    final
+        Whether the fit is finished then, and not just out of time.
     told
         When `on_progress` was last called.
     sums, seconds
@@ -79,7 +81,7 @@ class Reporter:
         self.each_batch = bool(self._at_begin or self._at_end)
         # Of an epoch that goes on, the next batch has been announced before it was kept.
         self._begun, self._ended = at.totals.samples or -1, at.totals.samples
-        self.stopped = False
+        self.stopped = self.final = False
         self.told = time.perf_counter()
         self._began = self.told - at.seconds
         self._keep = keep
@@ -115,8 +117,16 @@ class Reporter:
         """Report after the epoch's last step, and return what the epoch came to."""
         progress = self._progress(*sums)
         self._tell(progress)
-        self._keep(sums, progress.seconds)
+        # A fit that went on from here would not know that it has been asked to stop.
+        if not self.stopped:
+            self._keep(sums, progress.seconds)
         return progress
+
+    def heed(self, asked: object, by: object = None) -> None:
+        """Note whether a callback, or something else, asks for the end of the fit."""
+        if asked:
+            self.stopped = True
+            self.final |= not isinstance(by, TimeLimit)
 
     def _progress(
         self,
@@ -165,4 +175,4 @@ class Reporter:
             return
         with self._net._read_only():
             for method in methods:
-                self.stopped |= bool(method(self._net, progress))
+                self.heed(method(self._net, progress), getattr(method, "__self__", None))
