@@ -837,6 +837,19 @@ def test_what_a_killed_writer_left_is_removed(run):
     assert sorted(os.listdir(folder)) == sorted(["run", *others])
 
 
+def test_a_folder_that_cannot_be_written_is_known_before_the_fit(tmp_path, monkeypatch):
+    def refuse(**names):
+        raise PermissionError(errno.EACCES, "denied")
+
+    net = fm.MLP([WIDTH, 3])
+    before = bits_of_parameters(net)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(PermissionError):
+        fit(net, tmp_path / "run")
+    assert net.history is None
+    assert bits_of_parameters(net) == before
+
+
 def test_ctrl_c_once_the_file_was_replaced(tmp_path, monkeypatch):
     def replace(source, target, rename=os.replace):
         rename(source, target)

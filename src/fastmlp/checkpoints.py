@@ -239,12 +239,12 @@ class Keeper:
 
         ValueError, naming the file, where that is no checkpoint of this fit.
         """
-        from .io.atomic import check_replaceable, remove_partial
+        from .io.atomic import check_writable, remove_partial
         from .io.model_file import read_checkpoint, require_safetensors
 
         path = self._checkpoint.path
         require_safetensors()
-        check_replaceable(path)
+        check_writable(path)
         self._options, self._start, self._watch = options, beginning(net, state), watch
         self._stateful = [hook for hook in hooks if type(hook).state is not Callback.state]
         if self._resume and os.path.exists(path):

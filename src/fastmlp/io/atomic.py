@@ -30,6 +30,14 @@ def check_replaceable(path: str | os.PathLike[str]) -> int:
     return old & 0o777
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError where `replace_file` could not even begin."""
+    check_replaceable(path)
+    descriptor, name = _new_file(os.path.realpath(path))
+    os.close(descriptor)
+    os.unlink(name)
+
+
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, meets the old one or the new one.
 
@@ -38,8 +46,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """
     mode = check_replaceable(path)
     target = os.path.realpath(path)
-    folder, base = os.path.split(target)
-    descriptor, name = tempfile.mkstemp(prefix=f".{base}.", suffix=SUFFIX, dir=folder)
+    descriptor, name = _new_file(target)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -52,7 +59,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise
-    _flush_folder(folder)
+    _flush_folder(os.path.dirname(target))
 
 
 def remove_partial(path: str | os.PathLike[str]) -> None:
@@ -61,6 +68,12 @@ def remove_partial(path: str | os.PathLike[str]) -> None:
     escaped = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in f".{base}.")
     for left in Path(folder).glob(f"{escaped}{RANDOM}{SUFFIX}"):
         left.unlink(missing_ok=True)
+
+
+def _new_file(target: str) -> tuple[int, str]:
+    """Return a file that is open, and its name, beside one that it is to replace."""
+    folder, base = os.path.split(target)
+    return tempfile.mkstemp(prefix=f".{base}.", suffix=SUFFIX, dir=folder)
 
 
 def _flush_folder(folder: str) -> None:
