@@ -3,19 +3,36 @@
 
 #include "step_parts.h"
 
-/* Ask for the sample a batch ahead: samples come in random order from more memory than is cached,
- * which the hardware cannot foresee. Inlined, as GCC takes a function that only prefetches for one
- * without effect and leaves its calls out. */
+/* Samples come in random order from more memory than is cached, which the hardware cannot foresee.
+ * They are asked for while others are multiplied: a batch ahead or, where that is more than the
+ * second-level cache keeps beside the weights, so many bytes ahead. */
+enum { AHEAD_BYTES = 128 * 1024 };
+
+static size_t row_bytes(const fm_step *step)
+{
+    return step->x->cols * fm_dtype_size(step->x->dtype);
+}
+
+/* Ask for a row of the batch, or beyond its end of the next, and for its target. Inlined, as GCC
+ * takes a function that only prefetches for one without effect and leaves its calls out. */
 static inline __attribute__((always_inline)) void prefetch_sample(const fm_step *step,
                                                                   fm_batch batch, size_t row)
 {
     if (batch.first + row >= step->x->rows) {
         return;
     }
-    const size_t size = fm_dtype_size(step->x->dtype);
-    const char *from = fm_sample(step->x, fm_step_sample(step, batch, row));
-    for (size_t i = 0; i < step->x->cols * size; i += FM_ALIGNMENT) {
+    const size_t sample = fm_step_sample(step, batch, row), bytes = row_bytes(step);
+    const char *from = fm_sample(step->x, sample);
+    for (size_t i = 0; i < bytes; i += FM_ALIGNMENT) {
         __builtin_prefetch(from + i, 0, 2);
+    }
+    /* Rows begin anywhere in a line, and may end in one more. */
+    __builtin_prefetch(from + bytes - 1, 0, 2);
+    if (step->y->indices) {
+        __builtin_prefetch(step->y->indices + sample, 0, 2);
+    }
+    if (step->y->weights) {
+        __builtin_prefetch(step->y->weights + sample, 0, 2);
     }
 }
 
@@ -64,11 +81,13 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     const fm_dropout dropout = fm_step_dropout(step, 0);
     /* Sparse rows go by a few, so that what is asked for comes while these are multiplied. */
     const size_t unit = step->skip_forward ? FM_MARK_GROUP : rows.end - rows.begin;
+    const size_t ahead = fm_min(batch.count,
+                                fm_max(FM_MARK_GROUP, AHEAD_BYTES / fm_max(row_bytes(step), 1)));
     for (size_t i = rows.begin; i < rows.end; i += unit) {
         const size_t end = fm_min(i + unit, rows.end);
         char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);
         for (size_t r = i; r < end; r++) {
-            prefetch_sample(step, batch, r + batch.count);
+            prefetch_sample(step, batch, r + ahead);
             void *row = fm_at(x, (ptrdiff_t)(r - i) * x_row, item);
             fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, r), row);
             if (dropout.threshold) {
