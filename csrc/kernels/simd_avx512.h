@@ -36,16 +36,10 @@ ALWAYS_INLINE vec vec_round(vec x)
 }
 ALWAYS_INLINE vec vec_scale2(vec x, vec n) { return MM(scalef)(x, n); }
 
+ALWAYS_INLINE vec vec_root(vec v) { return MM(sqrt)(v); }
 #if FM_REAL_BITS == 32
-/* Dividing and taking roots of 16 lanes keeps the one unit that does it busy for 16 to 20 cycles
- * each. A step of Newton's from an estimate of 14 bits takes a quarter of that. */
-ALWAYS_INLINE vec vec_root(vec v)
-{
-    const vec smallest = vec_set1(1.17549435e-38f), half = vec_set1(0.5f);
-    const vec estimate = _mm512_rsqrt14_ps(vec_max(smallest, v)), root = v * estimate;
-    const vec rest = _mm512_fnmadd_ps(root, estimate * half, half);
-    return vec_fma(root, rest, root);
-}
+/* One unit divides and takes roots, and is busy for about ten cycles with 16 lanes of either. What
+ * takes both leaves it the root: a step of Newton's from an estimate of 14 bits keeps it free. */
 ALWAYS_INLINE vec vec_ratio(vec a, vec b)
 {
     const vec estimate = _mm512_rcp14_ps(b), ratio = a * estimate;
@@ -60,7 +54,6 @@ ALWAYS_INLINE unsigned vec_not_zero(vec v)
     return _mm512_cmp_ps_mask(v, vec_set1(0), _CMP_NEQ_UQ);
 }
 #else
-ALWAYS_INLINE vec vec_root(vec v) { return MM(sqrt)(v); }
 ALWAYS_INLINE vec vec_ratio(vec a, vec b) { return a / b; }
 ALWAYS_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 {
