@@ -11,6 +11,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp.callbacks import CSVLogger, JSONLogger, StopAt, TimeLimit
+from fastmlp.errors import NotFiniteError
 
 CLASSES = [fm.MLP, fm.reference.MLP]
 IDS = ["engine", "reference"]
@@ -377,3 +378,14 @@ def test_a_log_that_cannot_be_written_ends_the_fit_at_once(kind, tmp_path):
     assert net.epochs_trained == 0
     with pytest.raises(TypeError):
         kind(5)
+
+
+@pytest.mark.parametrize("hook", ["on_batch_begin", "on_batch_end", "on_progress"])
+@pytest.mark.parametrize("kind", CLASSES, ids=IDS)
+def test_what_a_hook_finds_not_finite_is_no_divergence(kind, hook):
+    def fail(net, progress):
+        raise NotFiniteError("found by a hook")
+
+    callback = type("Fails", (fm.Callback,), {hook: staticmethod(fail)})()
+    with pytest.raises(NotFiniteError, match="found by a hook"):
+        kind([6, 5, 3]).fit(*samples(), callbacks=[callback])

@@ -616,3 +616,8 @@ def test_copies_of_a_history():
     with pytest.raises(AttributeError, match="'History' object has no attribute 'val_f2'"):
         assert history.val_f2
     assert not hasattr(fm.History(), "val_f1")
+
+
+def test_numbers_of_numpy_are_the_same_settings():
+    given = fm.EarlyStopping(np.int64(3), np.float32(0.5))
+    assert repr(given) == repr(fm.EarlyStopping(3, 0.5))

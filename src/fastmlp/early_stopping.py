@@ -41,8 +41,10 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_positive_int(self.patience, "patience")
-        if check_real(self.min_delta, "min_delta") < 0:
+        # Plain numbers: a checkpoint tells settings apart by how they are written.
+        object.__setattr__(self, "patience", check_positive_int(self.patience, "patience"))
+        object.__setattr__(self, "min_delta", check_real(self.min_delta, "min_delta"))
+        if self.min_delta < 0:
             raise ValueError(f"min_delta must be at least 0, got {self.min_delta!r}")
         check_flag(self.restore_best, "restore_best")
 

@@ -247,6 +247,8 @@ class Fit:
                         progress = report.end(totals)
                     measured = self._measured()
                 except NotFiniteError as error:
+                    if error is report.raised:
+                        raise
                     failure = self._divergence(error)
                     if self._watch and self._watch.can_restore:
                         self._warn(failure)

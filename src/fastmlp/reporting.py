@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback, Progress, TimeLimit
+from .errors import NotFiniteError
 
 if TYPE_CHECKING:
     from .base import MLP
@@ -60,6 +61,8 @@ class Reporter:
         When `on_progress` was last called.
     sums, seconds
         Of the last report.
+    raised
+        What a callback has met that is not finite: no divergence of the training.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Reporter:
         # Of an epoch that goes on, the next batch has been announced before it was kept.
         self._begun, self._ended = at.totals.samples or -1, at.totals.samples
         self.stopped = self.final = False
+        self.raised: NotFiniteError | None = None
         self.told = time.perf_counter()
         self._began = self.told - at.seconds
         self._keep = keep
@@ -175,4 +179,9 @@ class Reporter:
             return
         with self._net._read_only():
             for method in methods:
-                self.heed(method(self._net, progress), getattr(method, "__self__", None))
+                try:
+                    asked = method(self._net, progress)
+                except NotFiniteError as error:
+                    self.raised = error
+                    raise
+                self.heed(asked, getattr(method, "__self__", None))
