@@ -21,13 +21,12 @@ static inline __attribute__((always_inline)) void prefetch_sample(const fm_step 
     if (batch.first + row >= step->x->rows) {
         return;
     }
-    const size_t sample = fm_step_sample(step, batch, row), bytes = row_bytes(step);
-    const char *from = fm_sample(step->x, sample);
-    for (size_t i = 0; i < bytes; i += FM_ALIGNMENT) {
-        __builtin_prefetch(from + i, 0, 2);
+    const size_t sample = fm_step_sample(step, batch, row);
+    const char *from = fm_sample(step->x, sample), *end = from + row_bytes(step);
+    /* By the lines they lie in: rows begin anywhere in one. */
+    for (from -= (uintptr_t)from % FM_ALIGNMENT; from < end; from += FM_ALIGNMENT) {
+        __builtin_prefetch(from, 0, 2);
     }
-    /* Rows begin anywhere in a line, and may end in one more. */
-    __builtin_prefetch(from + bytes - 1, 0, 2);
     if (step->y->indices) {
         __builtin_prefetch(step->y->indices + sample, 0, 2);
     }
@@ -81,8 +80,7 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     const fm_dropout dropout = fm_step_dropout(step, 0);
     /* Sparse rows go by a few, so that what is asked for comes while these are multiplied. */
     const size_t unit = step->skip_forward ? FM_MARK_GROUP : rows.end - rows.begin;
-    const size_t ahead = fm_min(batch.count,
-                                fm_max(FM_MARK_GROUP, AHEAD_BYTES / fm_max(row_bytes(step), 1)));
+    const size_t ahead = fm_min(batch.count, fm_max(FM_MARK_GROUP, AHEAD_BYTES / row_bytes(step)));
     for (size_t i = rows.begin; i < rows.end; i += unit) {
         const size_t end = fm_min(i + unit, rows.end);
         char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);

@@ -19,10 +19,6 @@ static const double nanoseconds_per_meeting = 1000;
 static const double nanoseconds_per_loss = 30;
 static const double lane_nanoseconds_per_output = 80;
 
-/* All threads do what they could share where that takes at most so much longer: who meets less
- * often waits less for whoever loses a processor. */
-static const double near_enough = 1.02;
-
 /* More threads must take less than this share of the time of fewer: what they hardly use may serve
  * somebody else. */
 static const double worthwhile = 0.85;
@@ -124,7 +120,7 @@ fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size
         double cost = shared(&s, (double)t, split.by_columns);
         if (split.by_columns && may_replicate && network->n_layers > 1) {
             const double other = replicated(&s, (double)t);
-            split.replicated = other < near_enough * cost;
+            split.replicated = other < cost;
             cost = split.replicated ? other : cost;
         }
         split.by_layers = large && !split.replicated;
