@@ -50,6 +50,19 @@ typedef void (*fm_map)(size_t n, const void *x, void *y);
 typedef double (*fm_row_loss)(const fm_loss *loss, size_t n, const void *z, const void *t,
                               size_t label, double scale, void *dz);
 
+/* Losses of samples of few outputs, side by side: a sample in each lane, an output in each row. */
+enum { FM_LANE_OUTPUTS = 32, FM_MOST_LANES = 16 };
+typedef struct {
+    size_t n;             /* outputs, FM_LANE_OUTPUTS at most */
+    void *z;              /* (n, lanes), which the gradients by it take the place of */
+    const void *targets;  /* (n, lanes), or NULL for 1 at a sample's label and 0 elsewhere */
+    const size_t *labels; /* lanes */
+    const void *scale;    /* lanes: what a sample's gradient is multiplied by */
+    double *losses;       /* lanes: the sum over a sample's outputs */
+    uint8_t *hits;        /* lanes: whether its prediction agrees with its target */
+} fm_lane_losses;
+typedef void (*fm_lane_loss)(const fm_lane_losses *losses);
+
 typedef void (*fm_dice_gradient_row)(size_t n, const void *z, const void *t, size_t label,
                                      const void *constant, const void *by_target, double weight,
                                      void *dz);
@@ -178,6 +191,9 @@ typedef struct fm_kernels {
     void (*multiply)(size_t n, const void *x, const void *y, void *z);
 
     fm_row_loss row_loss[FM_LOSSES]; /* NULL for losses over the batch */
+    /* Of those whose targets are labels or, for sigmoid outputs, values, without a parameter or
+     * weights; NULL for the others. */
+    fm_lane_loss lane_loss[FM_LOSSES];
     /* Dice over the batch, with both = sum w y t and all = sum w (y + t) over the samples, in
      * columns of the outputs.
      * dice_sums: add a sample of weight w; a label counts from the first column.

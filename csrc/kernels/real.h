@@ -31,6 +31,7 @@ void KERNEL(fill_dropout)(fm_kernels *table);
 void KERNEL(fill_elementwise)(fm_kernels *table);
 void KERNEL(fill_softmax_losses)(fm_kernels *table);
 void KERNEL(fill_sigmoid_losses)(fm_kernels *table);
+void KERNEL(fill_lane_losses)(fm_kernels *table);
 void KERNEL(fill_error_losses)(fm_kernels *table);
 void KERNEL(fill_dice_losses)(fm_kernels *table);
 void KERNEL(fill_optimizers)(fm_kernels *table);

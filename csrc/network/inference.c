@@ -78,17 +78,22 @@ typedef struct {
 } inference;
 
 /* `gradient` has room for a row's, which the losses come with. */
-static void evaluate_rows(const inference *f, size_t first, size_t rows, const char *logits,
+static void evaluate_rows(const inference *f, size_t first, size_t rows, void *logits,
                           ptrdiff_t row, void *gradient)
 {
     const layer *last = fm_last_layer(f->network);
     const size_t n = last->outputs;
-    for (size_t i = 0; i < rows; i++) {
-        const size_t sample = first + i;
-        const void *z = fm_at(logits, (ptrdiff_t)i * row, f->kernels->itemsize);
-        f->correct[sample] = (uint8_t)fm_is_hit(f->kernels, last->activation, n, z, f->y, sample);
-        f->losses[sample] = fm_loss_row(f->kernels, f->loss, n, z, f->y, sample, 1, gradient);
-    }
+    const fm_row_losses losses = {.kernels = f->kernels,
+                                  .loss = f->loss,
+                                  .output = last->activation,
+                                  .targets = f->y,
+                                  .first = first,
+                                  .weight = 1,
+                                  .predictions = {logits, rows, n, row, f->network->dtype},
+                                  .gradient = {gradient, rows, n, 0, f->network->dtype},
+                                  .losses = f->losses + first,
+                                  .hits = f->correct + first};
+    fm_loss_rows(&losses, (fm_range){0, rows});
 }
 
 /* Whether what the first layer made of rows shows that one of them is not finite, as such a value

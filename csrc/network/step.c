@@ -51,19 +51,24 @@ void fm_step_first(const fm_step *step, fm_batch batch, size_t part, size_t part
 static void loss_rows(const fm_step *step, const fm_rest *rest, fm_batch batch, fm_range rows)
 {
     const fm_network *net = step->network;
-    const size_t item = net->itemsize, last = net->n_layers - 1;
+    const size_t last = net->n_layers - 1;
     const layer *l = &net->layers[last];
     const ptrdiff_t row = (ptrdiff_t)l->out_stride;
-
+    const fm_row_losses losses = {
+        .kernels = step->kernels,
+        .loss = step->loss,
+        .output = l->activation,
+        .targets = step->y,
+        .order = step->order,
+        .first = batch.first,
+        .weight = batch.weight,
+        .predictions = {fm_step_output(step, rest, batch, last), batch.count, l->outputs, row,
+                        net->dtype},
+        .gradient = {rest->deltas[last], batch.count, l->outputs, row, net->dtype},
+        .losses = rest->losses,
+        .hits = rest->correct};
+    fm_loss_rows(&losses, rows);
     for (size_t i = rows.begin; i < rows.end; i++) {
-        const void *output = fm_at(fm_step_output(step, rest, batch, last), (ptrdiff_t)i * row,
-                                   item);
-        void *delta = fm_at(rest->deltas[last], (ptrdiff_t)i * row, item);
-        const size_t sample = fm_step_sample(step, batch, i);
-        rest->correct[i] = (uint8_t)fm_is_hit(step->kernels, l->activation, l->outputs, output,
-                                              step->y, sample);
-        rest->losses[i] = fm_loss_row(step->kernels, step->loss, l->outputs, output, step->y,
-                                      sample, batch.weight, delta);
         fm_step_finish_delta(step, rest, batch, i);
     }
 }

@@ -1,7 +1,6 @@
 /* Losses over a batch. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ops.h"
 
@@ -59,56 +58,10 @@ double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first
     return sum;
 }
 
-int fm_is_hit(const fm_kernels *kernels, fm_activation output, size_t n, const void *predictions,
-              const fm_targets *targets, size_t index)
-{
-    const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
-    if (output == FM_SOFTMAX) {
-        const size_t label = values ? kernels->argmax(n, values) : (size_t)targets->indices[index];
-        return kernels->argmax(n, predictions) == label;
-    }
-    return output == FM_SIGMOID && kernels->same_sides(n, predictions, values);
-}
-
-double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
-                   const void *predictions, const fm_targets *targets, size_t index,
-                   double total_weight, void *gradient)
-{
-    const double weight = loss->scale * (targets->weights ? targets->weights[index] : 1);
-    if (weight == 0) {
-        memset(gradient, 0, n * kernels->itemsize);
-        return 0;
-    }
-    const void *values = targets->values ? fm_row(targets->values, index, kernels->itemsize) : NULL;
-    const size_t label = values ? 0 : (size_t)targets->indices[index];
-    const fm_row_loss row_loss = kernels->row_loss[loss->kind];
-    const double scale = weight / total_weight;
-    if (loss->kind == FM_SOFTMAX_CROSS_ENTROPY || loss->kind == FM_SOFTMAX_FOCAL) {
-        return weight * row_loss(loss, n, predictions, values, label, scale, gradient);
-    }
-    const double outputs = (double)n;
-    return weight *
-           (row_loss(loss, n, predictions, values, label, scale / outputs, gradient) / outputs);
-}
-
-typedef struct {
-    const fm_kernels *kernels;
-    const fm_loss *loss;
-    const fm_matrix *predictions, *gradient;
-    const fm_targets *targets;
-    double weight, *losses;
-} batch_loss;
-
 static void loss_part(void *context, size_t part, size_t parts)
 {
-    const batch_loss *b = context;
-    const size_t item = b->kernels->itemsize, count = b->predictions->rows;
-    const fm_range rows = fm_share(count, 1, part, parts);
-    for (size_t i = rows.begin; i < rows.end; i++) {
-        b->losses[i] = fm_loss_row(b->kernels, b->loss, b->predictions->cols,
-                                   fm_row(b->predictions, i, item), b->targets, i, b->weight,
-                                   fm_row(b->gradient, i, item));
-    }
+    const fm_row_losses *losses = context;
+    fm_loss_rows(losses, fm_share(losses->predictions.rows, FM_MOST_LANES, part, parts));
 }
 
 static fm_status mean_of_rows(const fm_loss *loss, const fm_matrix *predictions,
@@ -120,13 +73,13 @@ static fm_status mean_of_rows(const fm_loss *loss, const fm_matrix *predictions,
     if (!losses) {
         return FM_ERROR_MEMORY;
     }
-    batch_loss b = {.kernels = fm_kernels_for(predictions->dtype),
-                    .loss = loss,
-                    .predictions = predictions,
-                    .gradient = gradient,
-                    .targets = targets,
-                    .weight = weight,
-                    .losses = losses};
+    fm_row_losses b = {.kernels = fm_kernels_for(predictions->dtype),
+                       .loss = loss,
+                       .targets = targets,
+                       .weight = weight,
+                       .predictions = *predictions,
+                       .gradient = *gradient,
+                       .losses = losses};
     fm_in_parallel(threads, loss_part, &b);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {

@@ -119,13 +119,24 @@ double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first
 
 /* Whether a sample's prediction agrees with its target. */
 int fm_is_hit(const fm_kernels *kernels, fm_activation output, size_t n, const void *predictions,
-              const fm_targets *targets, size_t index);
+              const fm_targets *targets, size_t sample);
 
-/* One sample's loss times its weight; the gradient is of that by total_weight, the weight of the
- * batch. */
-double fm_loss_row(const fm_kernels *kernels, const fm_loss *loss, size_t n,
-                   const void *predictions, const fm_targets *targets, size_t index,
-                   double total_weight, void *gradient);
+/* Losses that are a mean over samples. */
+typedef struct {
+    const fm_kernels *kernels;
+    const fm_loss *loss;
+    fm_activation output; /* which tells what a hit is */
+    const fm_targets *targets;
+    const size_t *order; /* of the samples; NULL: as they stand */
+    size_t first;        /* row 0's place in it */
+    double weight;       /* of the batch, which gradients are divided by */
+    fm_matrix predictions, gradient;
+    double *losses; /* per row: a sample's loss times its weight */
+    uint8_t *hits;  /* per row, or NULL */
+} fm_row_losses;
+
+/* Of some of the rows; how many at a time makes no difference to their bits. */
+void fm_loss_rows(const fm_row_losses *l, fm_range rows);
 
 /* Dice over a batch. */
 typedef struct {

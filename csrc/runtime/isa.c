@@ -14,6 +14,7 @@
     void fm_fill_gemm_##isa##_##bits(fm_kernels *);                                                \
     void fm_fill_softmax_losses_##isa##_##bits(fm_kernels *);                                      \
     void fm_fill_sigmoid_losses_##isa##_##bits(fm_kernels *);                                      \
+    void fm_fill_lane_losses_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_error_losses_##isa##_##bits(fm_kernels *);                                        \
     void fm_fill_dice_losses_##isa##_##bits(fm_kernels *);                                         \
     void fm_fill_optimizers_##isa##_##bits(fm_kernels *);                                          \
@@ -44,6 +45,7 @@ static void detect(void)
     fm_fill_gemm_##isa##_##bits(table);                                                            \
     fm_fill_softmax_losses_##isa##_##bits(table);                                                  \
     fm_fill_sigmoid_losses_##isa##_##bits(table);                                                  \
+    fm_fill_lane_losses_##isa##_##bits(table);                                                     \
     fm_fill_error_losses_##isa##_##bits(table);                                                    \
     fm_fill_dice_losses_##isa##_##bits(table);                                                     \
     fm_fill_optimizers_##isa##_##bits(table);                                                      \
