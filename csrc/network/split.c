@@ -6,18 +6,20 @@
  * the choice affects time alone. */
 #include "split.h"
 
-/* Measured on two cores with AVX-512: 130 to 200 operations a nanosecond for 16 lanes; weights
+/* Measured on two cores with AVX-512: 90 to 100 operations a nanosecond for 16 lanes; weights
  * streamed from the second-level cache at about 100 bytes a nanosecond; a cache line of a long run
  * from the other core in 3 to 8 ns; a meeting in 0.2 us, and up to 2 us with the wait for the last
- * to come. `python -m bench --only train` shows what a change of these does. */
-static const double operations_per_lane_and_nanosecond = 10;
+ * to come. With these, the differences between shared and replicated steps of eight networks, of
+ * 2 to 24 us, come out on the right side. `python -m bench --only train` shows what a change of
+ * these does. */
+static const double operations_per_lane_and_nanosecond = 6;
 static const double bytes_per_nanosecond = 100;
 static const double nanoseconds_per_line = 4;
-static const double nanoseconds_per_meeting = 1000;
-/* A sample's loss: what does not depend on its outputs, and what does, for one lane; 130 ns for ten
+static const double nanoseconds_per_meeting = 1500;
+/* A sample's loss: what does not depend on its outputs, and what does, for one lane; 26 ns for ten
  * outputs in float64. */
-static const double nanoseconds_per_loss = 30;
-static const double lane_nanoseconds_per_output = 80;
+static const double nanoseconds_per_loss = 6;
+static const double lane_nanoseconds_per_output = 16;
 
 /* More threads must take less than this share of the time of fewer: what they hardly use may serve
  * somebody else. */
@@ -91,7 +93,8 @@ static sizes sizes_of(const fm_network *network, size_t batch, size_t lanes)
                .rate = operations_per_lane_and_nanosecond * (double)lanes};
     for (size_t i = 0; i < network->n_layers; i++) {
         const layer *l = &network->layers[i];
-        const double weights = (double)l->inputs * (double)l->outputs;
+        /* Whole vectors: a single output takes the time of one. */
+        const double weights = (double)l->inputs * (double)l->out_stride;
         *(i ? &s.rest : &s.first) += weights;
         if (i == 1) {
             s.second = weights;
