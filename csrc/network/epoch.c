@@ -201,7 +201,6 @@ static void train(void *context, size_t part, size_t parts)
             fm_step_limit(&e->step, part, parts);
             meet_only(e, part, parts);
         }
-        fm_step_transpose(&e->step, part, parts);
         if (part == 0) {
             account(e, batch);
         }

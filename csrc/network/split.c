@@ -15,7 +15,7 @@
 static const double operations_per_lane_and_nanosecond = 6;
 static const double bytes_per_nanosecond = 100;
 static const double nanoseconds_per_line = 4;
-static const double nanoseconds_per_meeting = 1500;
+static const double nanoseconds_per_meeting = 2000;
 /* A sample's loss: what does not depend on its outputs, and what does, for one lane; 26 ns for ten
  * outputs in float64. */
 static const double nanoseconds_per_loss = 6;
@@ -26,8 +26,9 @@ static const double lane_nanoseconds_per_output = 16;
 static const double worthwhile = 0.85;
 
 /* How often a step passes over a weight of the first layer: forward, and the gradient's update,
- * which reads and writes it. The other layers' have a transposed copy besides. */
-enum { FIRST_PASSES = 3, REST_PASSES = 6 };
+ * which reads and writes it. The other layers' have a transposed copy besides, which every thread
+ * makes. */
+enum { FIRST_PASSES = 3, REST_PASSES = 6, COPY_PASSES = 2 };
 
 /* Up to this many samples for each column of the first layer, moving the layer's output from core
  * to core is cheaper than moving its weights: a weight goes there and back, an output there and
@@ -65,13 +66,14 @@ static double alone(const sizes *s)
                             FIRST_PASSES * s->first + REST_PASSES * s->rest);
 }
 
-/* All work is shared: the weights past the first layer and their transposed copies travel, or of
- * the first layer too where that is not split by columns, and so do outputs and deltas. */
+/* All work is shared: the weights past the first layer travel, or of the first layer too where that
+ * is not split by columns, and so do outputs and deltas. */
 static double shared(const sizes *s, double threads, int by_columns)
 {
-    const double weights = 2 * s->rest + (by_columns ? 0 : s->first);
+    const double weights = s->rest + (by_columns ? 0 : s->first);
     const double activations = 2 * s->batch * (s->widths + (by_columns ? s->outputs : 0));
-    return alone(s) / threads + 2 * nanoseconds_per_meeting +
+    const double copies = work(s, 0, COPY_PASSES * s->rest);
+    return (alone(s) - copies) / threads + copies + 2 * nanoseconds_per_meeting +
            travel(s, weights + activations, threads);
 }
 

@@ -26,7 +26,6 @@ void fm_step_begin(const fm_step *step, size_t part, size_t parts)
     if (step->split.replicated) {
         copy_rest(step, &step->buffers, &fm_step_rest(step, part)->buffers);
     }
-    fm_step_transpose(step, part, parts);
 }
 
 void fm_step_give_back(const fm_step *step, size_t part, size_t parts)
@@ -92,7 +91,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
 
 /* The pre-activation's gradient of layer i - 1 from that of layer i: some columns, some rows. */
 static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch batch, size_t i,
-                           fm_range rows, fm_range columns, const fm_scratch *scratch)
+                           size_t part, fm_range rows, fm_range columns)
 {
     const fm_network *net = step->network;
     const layer *l = &net->layers[i];
@@ -103,8 +102,9 @@ static void backward_block(const fm_step *step, const fm_rest *rest, fm_batch ba
     void *dx = fm_at(rest->deltas[i - 1], (ptrdiff_t)(rows.begin * l->in_stride + columns.begin),
                      item);
     const void *dy = fm_at(rest->deltas[i], (ptrdiff_t)(rows.begin * l->out_stride), item);
-    l->type->backward(l, step->kernels, rest->buffers.of[0], rest->transposed[i],
-                      rows.end - rows.begin, dy, dx, columns, scratch);
+    l->type->backward(l, step->kernels, rest->buffers.of[0],
+                      step->split.by_layers ? NULL : step->transposed[part][i],
+                      rows.end - rows.begin, dy, dx, columns, &step->scratch[part]);
     fm_step_through_activation(step, rest, batch, i - 1, rows, columns);
 }
 
@@ -120,16 +120,34 @@ static void forward_rows(const fm_step *step, fm_batch batch, size_t part, fm_ra
     }
 }
 
+/* Columns of what a thread that takes rows brings back through a layer. */
+static fm_range columns_back(const fm_step *step, size_t i, size_t part, size_t parts)
+{
+    const fm_range all = {0, step->network->layers[i].in_stride};
+    return i == 1 && step->split.replicated ? fm_step_columns(step, part, parts) : all;
+}
+
+/* For the way back, each thread makes a copy of its own: of one that they shared, every line would
+ * be taken from a core that reads it before it is written, and travel back. */
+static void transpose_weights(const fm_step *step, size_t part, size_t parts)
+{
+    const fm_network *net = step->network;
+    const void *parameters = fm_step_rest(step, part)->buffers.of[0];
+    for (size_t i = 1; i < net->n_layers; i++) {
+        const layer *l = &net->layers[i];
+        const fm_range columns = columns_back(step, i, part, parts);
+        l->type->transpose(l, step->kernels, parameters, step->transposed[part][i],
+                           (fm_range){columns.begin, fm_min(columns.end, l->inputs)});
+    }
+}
+
 static void backward_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts,
                           fm_range rows)
 {
     const fm_network *net = step->network;
     const fm_rest *rest = fm_step_rest(step, part);
     for (size_t i = net->n_layers - 1; i > 0; i--) {
-        const fm_range all = {0, net->layers[i].in_stride};
-        const int own = i == 1 && step->split.replicated;
-        backward_block(step, rest, batch, i, rows, own ? fm_step_columns(step, part, parts) : all,
-                       &step->scratch[part]);
+        backward_block(step, rest, batch, i, part, rows, columns_back(step, i, part, parts));
     }
 }
 
@@ -144,6 +162,9 @@ void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts
 {
     const fm_range all = {0, batch.count};
     const fm_range rows = step->split.replicated ? all : share_of_rows(step, batch, part, parts);
+    if (rows.begin < rows.end) {
+        transpose_weights(step, part, parts);
+    }
     /* A thread without rows asks too. */
     size_t i = rows.begin;
     while (!stop(context, part) && i < rows.end) {
@@ -164,6 +185,9 @@ int fm_step_batch(const fm_step *step, fm_batch batch, size_t part, size_t parts
         forward_rows(step, batch, part, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
     }
     const int stop = fm_step_batch_loss(step, batch, rows, part, parts, meet, context);
+    if (rows.begin < rows.end) {
+        transpose_weights(step, part, parts);
+    }
     for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
         backward_rows(step, batch, part, parts, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
     }
@@ -194,14 +218,12 @@ int fm_step_layers(const fm_step *step, fm_batch batch, size_t part, size_t part
     for (size_t i = net->n_layers - 1; i > 0; i--) {
         const size_t stride = net->layers[i].in_stride;
         meet(context, part, parts);
-        backward_block(step, rest, batch, i, all, fm_step_width(step, stride, part, parts),
-                       &step->scratch[part]);
+        backward_block(step, rest, batch, i, part, all, fm_step_width(step, stride, part, parts));
     }
     return stop;
 }
 
-/* Inputs of a layer past the first whose weights this thread keeps up to date. Shares are whole
- * cells, and so whole cache lines of the transposed copy, that threads never write the same one. */
+/* Inputs of a layer past the first whose weights this thread keeps up to date, in whole cells. */
 static fm_range share_of_inputs(const fm_step *step, const layer *l, size_t part, size_t parts)
 {
     if (step->split.replicated) {
@@ -288,20 +310,5 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
                               fm_step_output(step, rest, batch, i - 1), rest->deltas[i], &target,
                               own.inputs, own.biases, &step->scratch[part], 0);
         }
-    }
-}
-
-void fm_step_transpose(const fm_step *step, size_t part, size_t parts)
-{
-    const fm_network *net = step->network;
-    const fm_rest *rest = fm_step_rest(step, part);
-    for (size_t i = 1; i < net->n_layers && !step->split.by_layers; i++) {
-        const layer *l = &net->layers[i];
-        fm_range inputs = share_of_inputs(step, l, part, parts);
-        if (i == 1 && step->split.replicated) {
-            const fm_range columns = fm_step_columns(step, part, parts);
-            inputs = (fm_range){columns.begin, fm_min(columns.end, l->inputs)};
-        }
-        l->type->transpose(l, step->kernels, rest->buffers.of[0], rest->transposed[i], inputs);
     }
 }

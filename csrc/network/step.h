@@ -34,11 +34,10 @@ typedef void (*fm_meet)(void *context, size_t part, size_t parts);
 typedef struct {
     fm_buffers buffers; /* of the whole network; of the layers past the first if replicated */
     void **outputs;     /* per layer but the first, batch x out_stride */
-    void **slopes;     /* per layer that keeps them or whose outputs are dropped, else NULL; batch x
-                          out_stride: by what the way back multiplies */
-    void **deltas;     /* per layer, batch x out_stride: gradients of the pre-activations */
-    void **transposed; /* per layer but the first: its weights transposed; by layers NULL */
-    double *losses;    /* per sample of the batch */
+    void **slopes;  /* per layer that keeps them or whose outputs are dropped, else NULL; batch x
+                       out_stride: by what the way back multiplies */
+    void **deltas;  /* per layer, batch x out_stride: gradients of the pre-activations */
+    double *losses; /* per sample of the batch */
     uint8_t *correct;
 } fm_rest;
 
@@ -62,6 +61,7 @@ typedef struct {
     fm_scratch *scratch;   /* per thread */
     fm_buffers *panels;    /* per thread, by columns: its columns of the first layer's weights */
     fm_rest *rests;        /* one, or if replicated one for each thread */
+    void ***transposed;    /* per thread, but by layers, and layer but the first: its weights */
     fm_dice dice;          /* its buffers, for such a loss */
     void *gradient; /* where it is clipped: laid out as the parameters, and the cells of its squares
                      */
@@ -117,7 +117,5 @@ void fm_step_clipped(const fm_step *step, fm_batch batch, const fm_effect *effec
 /* With a limit to norms: scale the weights of each output, and bring the averages up to date, after
  * all threads have done their part of the gradient and before any transposes weights. */
 void fm_step_limit(const fm_step *step, size_t part, size_t parts);
-/* Bring this thread's part of the transposed weights up to date. */
-void fm_step_transpose(const fm_step *step, size_t part, size_t parts);
 
 #endif

@@ -83,7 +83,6 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
                     take(c, n_layers, sizeof(void *)),
-                    take(c, n_layers, sizeof(void *)),
                     take(c, batch, sizeof(double)),
                     take(c, batch, 1)};
     for (size_t i = 0; i < step->n_buffers && step->split.replicated; i++) {
@@ -97,19 +96,29 @@ static fm_rest take_rest(cursor *c, const fm_network *network, size_t batch, con
         const int keeps = l->keeps_slopes || fm_step_dropout(step, i + 1).threshold;
         void *slope = keeps ? take(c, batch, l->out_stride * item) : NULL;
         void *delta = take(c, batch, l->out_stride * item);
-        void *transposed = i && !step->split.by_layers ? take(c, l->transposed_size, item) : NULL;
         if (c->base) {
             rest.outputs[i] = output;
             rest.slopes[i] = slope;
             rest.deltas[i] = delta;
-            rest.transposed[i] = transposed;
-            if (transposed) {
-                /* Nothing but the padding keeps these zeros. */
-                memset(transposed, 0, l->transposed_size * item);
-            }
         }
     }
     return rest;
+}
+
+/* Returns a thread's transposed copies of weights. */
+static void **take_transposed(cursor *c, const fm_network *network)
+{
+    void **copies = take(c, network->n_layers, sizeof *copies);
+    for (size_t i = 1; i < network->n_layers; i++) {
+        const size_t size = network->layers[i].transposed_size;
+        void *copy = take(c, size, network->itemsize);
+        if (c->base) {
+            copies[i] = copy;
+            /* Nothing but the padding keeps these zeros. */
+            memset(copy, 0, size * network->itemsize);
+        }
+    }
+    return copies;
 }
 
 size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t batch_size,
@@ -148,6 +157,13 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
         const fm_rest rest = take_rest(&c, network, batch, step);
         if (base) {
             step->rests[i] = rest;
+        }
+    }
+    step->transposed = take(&c, threads, sizeof *step->transposed);
+    for (size_t i = 0; i < threads && !step->split.by_layers; i++) {
+        void **copies = take_transposed(&c, network);
+        if (base) {
+            step->transposed[i] = copies;
         }
     }
     if (step->loss->kind == FM_SOFTMAX_DICE || step->loss->kind == FM_BINARY_DICE) {
