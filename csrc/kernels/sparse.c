@@ -357,36 +357,29 @@ static void mark(size_t n, const void *row, unsigned sample, uint32_t *marks)
     }
 }
 
-#define LISTED_TILE(rows, nv)                                                                      \
-    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0, 1); }
+#define LISTED_TILES(name, rows, listed)                                                           \
+    static void name##_1(const tile_args *t) { tile(t, rows, 1, 0, 0, listed); }                   \
+    static void name##_2(const tile_args *t) { tile(t, rows, 2, 0, 0, listed); }                   \
+    static void name##_nv(const tile_args *t) { tile(t, rows, NV, 0, 0, listed); }                 \
+    static void name(const tile_args *t, int nv)                                                   \
+    {                                                                                              \
+        nv == NV ? name##_nv(t) : nv == 2 ? name##_2(t) : name##_1(t);                             \
+    }
 
-LISTED_TILE(4, 1)
-LISTED_TILE(4, 2)
-LISTED_TILE(1, 1)
-LISTED_TILE(1, 2)
-#if NV == 4
-LISTED_TILE(4, 4)
-LISTED_TILE(1, 4)
-#endif
+LISTED_TILES(gradient_tile, GROUP, LISTED_VECTORS)
+LISTED_TILES(gradient_row, 1, LISTED_VECTORS)
 
-static void run_tile(const tile_args *t, size_t rows, int nv)
+static int vectors_of_tile(size_t columns)
 {
-#if NV == 4
-    if (nv == 4) {
-        rows == GROUP ? tile_4x4(t) : tile_1x4(t);
-        return;
-    }
-#endif
-    if (nv == 2) {
-        rows == GROUP ? tile_4x2(t) : tile_1x2(t);
-    } else {
-        rows == GROUP ? tile_4x1(t) : tile_1x1(t);
-    }
+    const size_t vectors = columns / LANES;
+    return vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
 }
 
 #if FM_SIMD == 512
+LISTED_TILES(forward_tile, GROUP, LISTED_COLUMNS)
+
 /* The columns where one of GROUP rows is not zero. */
-static size_t list_columns(size_t n, const real *x, ptrdiff_t x_row, uint32_t *list)
+static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
 {
     size_t count = 0;
     __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -395,7 +388,7 @@ static size_t list_columns(size_t n, const real *x, ptrdiff_t x_row, uint32_t *l
         unsigned set = 0;
         UNROLL
         for (int r = 0; r < GROUP; r++) {
-            set |= vec_not_zero(vec_load_first(x + r * x_row + i, mask, vec_set1(0)));
+            set |= vec_not_zero(vec_load_first(x[r] + i, mask, vec_set1(0)));
         }
         _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32((__mmask16)set, position));
         count += (size_t)__builtin_popcount(set);
@@ -406,13 +399,12 @@ static size_t list_columns(size_t n, const real *x, ptrdiff_t x_row, uint32_t *l
 
 /* Four rows have half as many more columns in their list than two, and need a third fewer vectors
  * of b, which come from the second-level cache. That pays where a vector is a cache line. */
-static void listed_gemm(const fm_gemm *g, uint32_t *list)
+static void listed_gemm(const fm_gemm *g, const void *const *rows, uint32_t *list)
 {
+    const real *const *x = (const real *const *)rows;
     tile_args t = {
-        .k = list_columns(g->k, g->a, g->a_row, list),
-        .a = g->a,
-        .a_row = g->a_row,
-        .a_col = 1,
+        .k = list_columns(g->k, x, list),
+        .vectors = x,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = FM_GEMM_STORE,
@@ -420,12 +412,11 @@ static void listed_gemm(const fm_gemm *g, uint32_t *list)
         .list = list,
     };
     for (size_t j = 0; j < g->n;) {
-        const size_t vectors = (g->n - j) / LANES;
-        const int nv = vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
+        const int nv = vectors_of_tile(g->n - j);
         t.b = (const real *)g->b + j;
         t.c = (real *)g->c + j;
         t.bias = bias_at(g->bias, j);
-        run_tile(&t, GROUP, nv);
+        forward_tile(&t, nv);
         j += (size_t)nv * LANES;
     }
 }
@@ -455,12 +446,11 @@ static size_t list_samples(size_t words, const uint32_t *marks, size_t stride, u
     return count;
 }
 
-static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, size_t stride,
-                        uint32_t *list)
+static void marked_gemm(const fm_gemm *g, const void *const *samples, size_t first,
+                        const uint32_t *marks, size_t words, size_t stride, uint32_t *list)
 {
     tile_args t = {
-        .a_row = g->a_row,
-        .a_col = g->a_col,
+        .vectors = (const real *const *)samples,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = g->mode,
@@ -475,13 +465,12 @@ static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, s
         const size_t rows = g->m - i < GROUP ? 1 : GROUP;
         const size_t end = g->m - i < GROUP ? g->m : i + GROUP;
         for (size_t r = i; r < end; r += rows) {
-            t.a = (const real *)g->a + (ptrdiff_t)r * g->a_row;
+            t.first = first + r;
             for (size_t j = 0; j < g->n;) {
-                const size_t vectors = (g->n - j) / LANES;
-                const int nv = vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
+                const int nv = vectors_of_tile(g->n - j);
                 t.b = (const real *)g->b + j;
                 t.c = (real *)g->c + (ptrdiff_t)r * g->c_row + j;
-                run_tile(&t, rows, nv);
+                rows == GROUP ? gradient_tile(&t, nv) : gradient_row(&t, nv);
                 j += (size_t)nv * LANES;
             }
         }

@@ -18,7 +18,13 @@ typedef struct {
     real alpha;
     int relu;
     const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
+    /* In listed tiles, in place of a: where its rows begin, whose columns are the depths, or where
+     * the depths do, whose elements from `first` on are the rows. */
+    const real *const *vectors;
+    size_t first;
 } tile_args;
+
+typedef enum { WHOLE, LISTED_COLUMNS, LISTED_VECTORS } tile_list;
 
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
  * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
@@ -30,8 +36,8 @@ enum { PREFETCH = 24 };
 
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
-                            const int partial, size_t columns, const int listed, ptrdiff_t a_row,
-                            ptrdiff_t a_col, ptrdiff_t b_row)
+                            const int partial, size_t columns, const tile_list listed,
+                            ptrdiff_t a_row, ptrdiff_t a_col, ptrdiff_t b_row)
 {
     const vec zero = vec_set1(0);
     const vec_mask mask = vec_first(partial ? columns : 0);
@@ -40,9 +46,12 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
 #pragma GCC unroll 4
     for (size_t p = 0; p < t->k; p++) {
         vec row[8];
+        const size_t depth = listed ? t->list[p] : p;
         if (listed) {
-            a = t->a + (ptrdiff_t)t->list[p] * a_col;
-            b = t->b + (ptrdiff_t)t->list[p] * b_row;
+            b = t->b + (ptrdiff_t)depth * b_row;
+        }
+        if (listed == LISTED_VECTORS) {
+            a = t->vectors[depth] + t->first;
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
@@ -53,7 +62,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(a[i * a_row]);
+            const vec x = vec_set1(listed == LISTED_COLUMNS ? t->vectors[i][depth] : a[i * a_row]);
             UNROLL
             for (int j = 0; j < nv; j++) {
                 sum[i][j] = vec_fma(x, row[j], sum[i][j]);
@@ -67,10 +76,10 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
 }
 
 /* One tile of `rows` x `nv` vectors; where `partial`, only `columns` lanes of the last one count;
- * where `listed`, only the listed depths are visited. All but t and columns are constants at each
+ * unless WHOLE, only the listed depths are visited. All but t and columns are constants at each
  * call, so the accumulators live in registers. */
 ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
-                        size_t columns, const int listed)
+                        size_t columns, const tile_list listed)
 {
     vec sum[8][8];
     const vec zero = vec_set1(0);
@@ -108,11 +117,11 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
     /* Strides that the compiler knows spare it the address arithmetic, which competes with the
      * multiplications for ports. */
     if (listed) {
-        multiply(t, sum, rows, nv, partial, columns, 1, t->a_row, t->a_col, t->b_row);
+        multiply(t, sum, rows, nv, partial, columns, listed, 1, 0, t->b_row);
     } else if (t->a_row == 1) {
-        multiply(t, sum, rows, nv, partial, columns, 0, 1, t->a_col, t->b_row);
+        multiply(t, sum, rows, nv, partial, columns, WHOLE, 1, t->a_col, t->b_row);
     } else {
-        multiply(t, sum, rows, nv, partial, columns, 0, t->a_row, 1, t->b_row);
+        multiply(t, sum, rows, nv, partial, columns, WHOLE, t->a_row, 1, t->b_row);
     }
 
     real *const c = t->c;

@@ -4,24 +4,19 @@
 #include "network.h"
 
 /* Rows go in fours or in pairs, which share a list. */
-static void forward_sparse(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
+static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const void *const *x,
+                       const fm_scratch *scratch)
 {
     uint32_t *index = scratch->index;
-    const int by_four = kernels->listed_gemm && g->n % kernels->lanes == 0;
-    size_t i = 0;
-    for (; by_four && i + FM_MARK_GROUP <= g->m; i += FM_MARK_GROUP) {
-        fm_gemm rows = *g;
-        rows.a = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
-        rows.c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
-        kernels->listed_gemm(&rows, index);
+    if (kernels->listed_gemm && g->m == FM_MARK_GROUP && g->n % kernels->lanes == 0) {
+        kernels->listed_gemm(g, x, index);
+        return;
     }
-    for (; i < g->m; i += 2) {
-        const char *x = fm_at(g->a, (ptrdiff_t)i * g->a_row, kernels->itemsize);
+    for (size_t i = 0; i < g->m; i += 2) {
         char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
         const size_t other = i + 1 < g->m;
-        const size_t count = kernels->compress(g->k, x,
-                                               fm_at(x, other ? g->a_row : 0, kernels->itemsize),
-                                               index, scratch->value[0], scratch->value[other]);
+        const size_t count = kernels->compress(g->k, x[i], x[i + other], index, scratch->value[0],
+                                               scratch->value[other]);
         const fm_sparse_row rows[2] = {{count, index, scratch->value[0]},
                                        {count, index, scratch->value[1]}};
         if (other) {
@@ -48,31 +43,54 @@ static void activate(const layer *l, const fm_kernels *kernels, fm_activation ac
     }
 }
 
+static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t rows, void *y,
+                               ptrdiff_t y_row, fm_activation activation)
+{
+    return (fm_gemm){.m = rows,
+                     .n = parameters.outputs,
+                     .k = l->inputs,
+                     .b = parameters.weight,
+                     .b_row = parameters.row,
+                     .c = y,
+                     .c_row = y_row,
+                     .mode = FM_GEMM_STORE,
+                     .bias = parameters.bias,
+                     .relu = activation == FM_RELU};
+}
+
+static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns parameters,
+                          size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
+                          fm_activation activation, const fm_scratch *scratch)
+{
+    const fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
+    if (gemm.n) {
+        skip_zeros(kernels, &gemm, x, scratch);
+        activate(l, kernels, activation, rows, gemm.n, y, y_row);
+    }
+}
+
 static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch)
 {
-    const fm_gemm gemm = {.m = rows,
-                          .n = parameters.outputs,
-                          .k = l->inputs,
-                          .a = x,
-                          .a_row = x_row,
-                          .a_col = 1,
-                          .b = parameters.weight,
-                          .b_row = parameters.row,
-                          .c = y,
-                          .c_row = y_row,
-                          .mode = FM_GEMM_STORE,
-                          .bias = parameters.bias,
-                          .relu = activation == FM_RELU};
-    if (!gemm.n) {
+    const size_t item = kernels->itemsize;
+    for (size_t i = 0; scratch && i < rows; i += FM_MARK_GROUP) {
+        const size_t count = fm_min(FM_MARK_GROUP, rows - i);
+        const void *group[FM_MARK_GROUP];
+        for (size_t r = 0; r < count; r++) {
+            group[r] = fm_at(x, (ptrdiff_t)(i + r) * x_row, item);
+        }
+        forward_group(l, kernels, parameters, count, group, fm_at(y, (ptrdiff_t)i * y_row, item),
+                      y_row, activation, scratch);
+    }
+    fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
+    if (scratch || !gemm.n) {
         return;
     }
-    if (scratch) {
-        forward_sparse(kernels, &gemm, scratch);
-    } else {
-        kernels->gemm(&gemm);
-    }
+    gemm.a = x;
+    gemm.a_row = x_row;
+    gemm.a_col = 1;
+    kernels->gemm(&gemm);
     activate(l, kernels, activation, rows, gemm.n, y, y_row);
 }
 
@@ -218,20 +236,21 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *para
     }
 }
 
-/* The places of features whose samples are marked go with those of the gradient. */
-static void marked_block(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch,
-                         size_t first)
+/* Of the inputs from `first` on that are marked, those from `begin` on. */
+static void marked_block(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
+                         size_t first, size_t begin, const fm_scratch *scratch)
 {
-    kernels->marked_gemm(g, scratch->marks + first / FM_MARK_GROUP, (g->k + 31) / 32,
-                         scratch->marks_stride, scratch->list);
+    kernels->marked_gemm(g, samples, first + begin, scratch->marks + begin / FM_MARK_GROUP,
+                         (g->k + 31) / 32, scratch->marks_stride, scratch->list);
 }
 
-static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
+static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
+                         size_t first, const fm_scratch *scratch)
 {
     const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
     memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
     for (size_t i = 0; i < g->k; i++) {
-        kernels->mark(g->m, fm_at(g->a, (ptrdiff_t)i * g->a_col, kernels->itemsize),
+        kernels->mark(g->m, fm_at(samples[i], (ptrdiff_t)first, kernels->itemsize),
                       (unsigned)(i % 32), scratch->marks + i / 32 * stride);
     }
 }
@@ -243,21 +262,21 @@ static void use_block(const fm_kernels *kernels, const fm_target *target, fm_ran
 }
 
 /* A gradient for a step of an optimizer, used block by block while it is in the cache. */
-static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
-                          size_t first, const fm_scratch *scratch, int skip)
+static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
+                          const fm_target *target, size_t first, const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize, inputs = fm_update_inputs(target->update, g->n, item);
     fm_gemm block = *g;
     block.c = scratch->sums;
     block.c_row = (ptrdiff_t)g->n;
-    if (skip) {
-        mark_samples(kernels, g, scratch);
+    if (samples) {
+        mark_samples(kernels, g, samples, first, scratch);
     }
     for (size_t i = 0; i < g->m; i += inputs) {
         block.m = fm_min(inputs, g->m - i);
         block.a = fm_at(g->a, (ptrdiff_t)i * g->a_row, item);
-        if (skip) {
-            marked_block(kernels, &block, scratch, i);
+        if (samples) {
+            marked_block(kernels, &block, samples, first, i, scratch);
         } else {
             kernels->gemm(&block);
         }
@@ -349,8 +368,8 @@ static void gradient_of_biases(const layer *l, const fm_kernels *kernels, size_t
 }
 
 static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
-                     const fm_scratch *scratch, int skip)
+                     const void *const *samples, const void *dy, const fm_target *target,
+                     fm_range inputs, fm_range biases, const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize, first = inputs.begin;
     const fm_columns *to = &target->columns;
@@ -367,15 +386,15 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
                           .mode = target->mode,
                           .alpha = target->alpha};
     if (gemm.m && gemm.n) {
-        if (!skip && rows > FM_GRADIENT_SAMPLES) {
+        if (!samples && rows > FM_GRADIENT_SAMPLES) {
             gradient_blocked(kernels, &gemm, target, first, scratch->sums);
-        } else if (!skip && scratch->panel && rows >= MANY_SAMPLES) {
+        } else if (!samples && scratch->panel && rows >= MANY_SAMPLES) {
             gradient_large(kernels, &gemm, target, first, scratch);
         } else if (target->update) {
-            gradient_used(kernels, &gemm, target, first, scratch, skip);
-        } else if (skip) {
-            mark_samples(kernels, &gemm, scratch);
-            marked_block(kernels, &gemm, scratch, 0);
+            gradient_used(kernels, &gemm, samples, target, first, scratch);
+        } else if (samples) {
+            mark_samples(kernels, &gemm, samples, first, scratch);
+            marked_block(kernels, &gemm, samples, first, 0, scratch);
         } else {
             kernels->gemm(&gemm);
         }
@@ -453,5 +472,5 @@ static void transpose(const layer *l, const fm_kernels *kernels, const void *par
                        (ptrdiff_t)l->in_stride);
 }
 
-const layer_type fm_dense_layer = {forward,  forward_samples,  backward,
+const layer_type fm_dense_layer = {forward,  forward_group,    forward_samples, backward,
                                    gradient, gradient_samples, transpose};

@@ -40,6 +40,31 @@ static void *input_of(const fm_step *step, size_t part)
     return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
 }
 
+/* Where a thread keeps the beginnings of the batch's rows. */
+static const void **rows_of(const fm_step *step, size_t part)
+{
+    const size_t first = part * step->input_size / step->network->layers[0].in_stride;
+    return step->rows + first;
+}
+
+/* A row of the batch as the network's dtype, in the step's input unless it can stay where it is. */
+static const void *row_of(const fm_step *step, fm_batch batch, size_t part, size_t row,
+                          const fm_dropout *dropout)
+{
+    const layer *l = &step->network->layers[0];
+    const size_t sample = fm_step_sample(step, batch, row);
+    if (step->in_place) {
+        return fm_sample(step->x, sample);
+    }
+    void *to = fm_at(input_of(step, part), (ptrdiff_t)(row * l->in_stride),
+                     step->network->itemsize);
+    fm_gather_row(step->kernels, step->x, sample, to);
+    if (dropout->threshold) {
+        fm_drop_row(step->kernels, dropout, fm_step_number(step, batch, row), l->inputs, to);
+    }
+    return to;
+}
+
 static void copy_columns(const fm_step *step, fm_columns from, fm_columns to)
 {
     const size_t item = step->network->itemsize;
@@ -76,27 +101,27 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     const fm_network *net = step->network;
     const layer *l = &net->layers[0];
     const size_t item = net->itemsize;
-    const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
+    const ptrdiff_t y_row = (ptrdiff_t)l->out_stride;
     const fm_dropout dropout = fm_step_dropout(step, 0);
+    const fm_activation activation = fm_step_activation(net, 0);
     /* Sparse rows go by a few, so that what is asked for comes while these are multiplied. */
     const size_t unit = step->skip_forward ? FM_MARK_GROUP : rows.end - rows.begin;
     const size_t ahead = fm_min(batch.count, fm_max(FM_MARK_GROUP, AHEAD_BYTES / row_bytes(step)));
+    const void **x = rows_of(step, part);
     for (size_t i = rows.begin; i < rows.end; i += unit) {
         const size_t end = fm_min(i + unit, rows.end);
-        char *x = fm_at(input_of(step, part), (ptrdiff_t)i * x_row, item);
         for (size_t r = i; r < end; r++) {
             prefetch_sample(step, batch, r + ahead);
-            void *row = fm_at(x, (ptrdiff_t)(r - i) * x_row, item);
-            fm_gather_row(step->kernels, step->x, fm_step_sample(step, batch, r), row);
-            if (dropout.threshold) {
-                fm_drop_row(step->kernels, &dropout, fm_step_number(step, batch, r), l->inputs,
-                            row);
-            }
+            x[r] = row_of(step, batch, part, r, &dropout);
         }
-        l->type->forward(l, step->kernels, parameters, end - i, x, x_row,
-                         fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item), y_row,
-                         fm_step_activation(net, 0),
-                         step->skip_forward ? &step->scratch[part] : NULL);
+        void *to = fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item);
+        if (step->skip_forward) {
+            l->type->forward_group(l, step->kernels, parameters, end - i, x + i, to, y_row,
+                                   activation, &step->scratch[part]);
+        } else {
+            l->type->forward(l, step->kernels, parameters, end - i, x[i], (ptrdiff_t)l->in_stride,
+                             to, y_row, activation, NULL);
+        }
     }
 }
 
@@ -132,8 +157,9 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *tar
     const void *dy = fm_at(fm_step_rest(step, part)->deltas[0], (ptrdiff_t)own.columns.begin,
                            net->itemsize);
     if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, input_of(step, part), dy, target,
-                          own.inputs, own.biases, scratch, step->skip_gradient);
+        l->type->gradient(l, step->kernels, batch.count, input_of(step, part),
+                          step->skip_gradient ? rows_of(step, part) : NULL, dy, target, own.inputs,
+                          own.biases, scratch);
         return;
     }
     const fm_dropout dropout = fm_step_dropout(step, 0);

@@ -66,6 +66,10 @@ typedef struct {
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
                     fm_activation activation, const fm_scratch *scratch);
+    /* The same for up to FM_MARK_GROUP rows of x that begin anywhere; zeros are skipped. */
+    void (*forward_group)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
+                          size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
+                          fm_activation activation, const fm_scratch *scratch);
     /* Columns of y for `rows` sparse samples: from `first` on or, where order is not NULL, those
      * that order lists from there on. To dropout, which may be NULL, the first is `number`. */
     void (*forward_sparse)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
@@ -78,10 +82,11 @@ typedef struct {
                      const void *transposed, size_t rows, const void *dy, void *dx,
                      fm_range columns, const fm_scratch *scratch);
     /* The gradient of the weights of these inputs and of all the target's columns, and of the
-     * biases; dy points at the first column. With `skip`, zeros of x are skipped. */
+     * biases; dy points at the first column. Where samples is not NULL, it says where rows of x
+     * begin, and their zeros are skipped. */
     void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
-                     const fm_scratch *scratch, int skip);
+                     const void *const *samples, const void *dy, const fm_target *target,
+                     fm_range inputs, fm_range biases, const fm_scratch *scratch);
     /* The same for sparse samples, whose entries are used up; inputs are those that the entries
      * were collected for. */
     void (*gradient_sparse)(const layer *l, const fm_kernels *kernels, size_t rows, const void *dy,

@@ -307,8 +307,8 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
             fm_first_gradient(step, batch, &target, part, own);
         } else {
             l->type->gradient(l, step->kernels, batch.count,
-                              fm_step_output(step, rest, batch, i - 1), rest->deltas[i], &target,
-                              own.inputs, own.biases, &step->scratch[part], 0);
+                              fm_step_output(step, rest, batch, i - 1), NULL, rest->deltas[i],
+                              &target, own.inputs, own.biases, &step->scratch[part]);
         }
     }
 }

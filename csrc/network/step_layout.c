@@ -134,6 +134,7 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     if (!x->starts) {
         const size_t copies = step->split.by_columns ? threads : 1;
         step->input = take(&c, batch, copies * first->in_stride * item);
+        step->rows = take(&c, batch, copies * sizeof *step->rows);
     }
     step->scratch = take(&c, threads, sizeof *step->scratch);
     step->panels = take(&c, threads, sizeof *step->panels);
@@ -200,4 +201,7 @@ void fm_step_look_at_zeros(fm_step *step)
     const double kept = 1 / fm_step_dropout(step, 0).factor;
     step->skip_forward = kept * density.elements < FM_DENSE_ENOUGH;
     step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
+    /* What skips zeros takes its rows from anywhere. */
+    step->in_place = step->skip_forward && step->skip_gradient && kept == 1 &&
+                     step->x->dtype == step->network->dtype;
 }
