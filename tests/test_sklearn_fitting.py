@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is what the estimators are for")
-from sklearn import metrics
+from sklearn import config_context, metrics
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
@@ -239,3 +239,39 @@ def test_label_smoothing():
     assert unsure < 0.85 < 0.9 < sure
     binary = small(MLPClassifier, loss=fm.losses.CrossEntropy(label_smoothing=0.3)).fit(X, TWO)
     assert binary.predict_proba(X).shape == (N, 2)
+
+
+class Copies(fm.Callback):
+    """Keeps a copy of the network after each epoch."""
+
+    def __init__(self):
+        self.copies = []
+
+    def on_epoch_end(self, net, history):
+        self.copies.append(pickle.dumps(net))
+
+
+@BOTH
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_samples_are_looked_at_once_and_forgotten(cls, early_stopping, monkeypatch):
+    looked_at = []
+    is_finite = fm.MLP._is_finite
+    monkeypatch.setattr(
+        fm.MLP, "_is_finite", lambda net, a: looked_at.append(a.shape) or is_finite(net, a)
+    )
+    copies = Copies()
+    estimator = small(cls, early_stopping=early_stopping, callbacks=[copies]).fit(X, Y[cls])
+    assert not [shape for shape in looked_at if len(shape) == 2 and shape[1] == X.shape[1]]
+    assert "_known_finite" not in vars(estimator.network_)
+    assert all(b"_known_finite" not in copy for copy in copies.copies)
+    # What nobody has looked at is.
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        small(cls).fit(bad, Y[cls])
+    with config_context(assume_finite=True), pytest.raises(ValueError, match=r"X\[3, 2\]"):
+        small(cls).fit(bad, Y[cls])
+    # Nor is that finite as float32 which is so as float64.
+    bad[3, 2] = 1e300
+    with pytest.raises(ValueError, match="X"):
+        small(cls, dtype="float32").fit(bad, Y[cls])

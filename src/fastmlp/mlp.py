@@ -202,6 +202,7 @@ class MLP(base.MLP):
         state = self.__dict__.copy()
         for name in ("_plan", "_parameters", "_weights", "_biases", "_workspace"):
             del state[name]
+        state.pop("_known_finite", None)
         weights = [np.ascontiguousarray(w) for w in self._weights]
         return {"attributes": state, "weights": weights, "biases": [b.copy() for b in self._biases]}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
@@ -340,6 +341,8 @@ def fit(
         "mean_of_batches": True,
         "loss_unit": estimator._loss_unit,
     }
+    if not get_config()["assume_finite"]:
+        net._known_finite = tuple(part.X for part in (data, validation) if part is not None)
     try:
         net.fit(
             data.X,
@@ -367,6 +370,7 @@ def fit(
         warnings.warn("Training interrupted by user.", stacklevel=2)
     finally:
         del net._counting
+        net.__dict__.pop("_known_finite", None)
     estimator.history_ = net.history
     if estimator.early_stopping:
         for array, best in zip(net._buffers(), estimator._best_parameters, strict=True):
