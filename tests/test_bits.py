@@ -476,3 +476,21 @@ def test_polling_for_progress_does_not_change_the_result(dtype, threads, monkeyp
     polled = trained("digits", dtype, "float32", callbacks=[Count()])
     assert len(calls) > 20
     assert bits(polled) == bits(expected)
+
+
+@pytest.mark.parametrize("inputs", [1, 5, 33, 130])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_rows_read_where_they_lie_are_those_that_are_copied(inputs, optimizer, isa):
+    rng = np.random.default_rng(4)
+    wide = np.full((150, inputs + 7), np.nan, np.float32)
+    wide[:, 3 : 3 + inputs] = rng.normal(size=(150, inputs)) * (rng.random((150, inputs)) < 0.2)
+    X, y = wide[:, 3 : 3 + inputs], rng.integers(3, size=150)
+    wide.flags.writeable = X.flags.writeable = False
+
+    def fitted(samples):
+        net = fm.MLP([inputs, 40, 3], seed=1)
+        net.fit(samples, y, epochs=2, batch_size=32, optimizer=optimizer, lr=0.01)
+        return bits((*net.weights, *net.biases))
+
+    assert_threads_agree(lambda: fitted(X))
+    assert fitted(X) == fitted(X.astype(np.float64))

@@ -1219,3 +1219,33 @@ def test_infinity_times_zero_in_a_product_is_nan(dtype, isa):
     a[1, 16], b[16, 4] = np.inf, 0
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(ops.matmul(a, b), a @ b)
+
+
+@pytest.mark.parametrize("n", [2, 10, 31, 32, 33])
+@pytest.mark.parametrize("likely", ["first", "last"])
+def test_cross_entropy_of_a_confident_prediction(n, likely, dtype, isa):
+    """What the other classes have must not be lost beside the 1 of the likely one."""
+    top = 0 if likely == "first" else n - 1
+    z = np.zeros((5, n), dtype)
+    z[:, top] = [4, 8, 12, 13, 15]
+    labels = np.full(5, top)
+    others = (n - 1) * np.exp(-z[:, top].astype(np.float64))
+    loss, gradient = fm.ops.softmax_cross_entropy(z, labels)
+    eps = np.finfo(dtype).eps
+    # Row after row, as more than 32 outputs are taken, 1 - p has the error of p.
+    bound = (n + 8) * eps * (np.ones(5) if n > 32 else others / (1 + others))
+    np.testing.assert_array_less(
+        np.abs(gradient[:, top] + others / (1 + others) / 5), bound / 5 + np.finfo(dtype).tiny
+    )
+    assert abs(loss - np.log1p(others).mean()) <= np.mean(bound)
+
+
+def test_cross_entropy_of_labels_does_not_depend_on_the_rows_around(dtype, isa):
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(scale=5, size=(37, 10)).astype(dtype), rng.integers(10, size=37)
+    _, whole = fm.ops.softmax_cross_entropy(z, labels)
+    for i in range(37):
+        _, alone = fm.ops.softmax_cross_entropy(z[i : i + 1], labels[i : i + 1])
+        np.testing.assert_array_less(
+            np.abs(alone[0] / 37 - whole[i]), 4 * np.finfo(dtype).eps * np.abs(alone[0]) + 1e-30
+        )

@@ -139,12 +139,12 @@ typedef struct fm_kernels {
      * sparse_pair: the same for two rows of one index.
      * listed_gemm: the gemm of FM_MARK_GROUP rows of a, which begin at `rows`, over the depths
      * where one of them is not zero; mode store, n a multiple of the vector; list is scratch of k +
-     * lanes elements. NULL where pairs of rows are quicker. sparse_sum: c (n) = x b, or c + alpha *
-     * it with FM_GEMM_ADD_SCALED. mark: where one of features 4g to 4g + 3 of a sample is not zero,
-     * set bit `sample` of marks[g]. marked_gemm: the gemm, modes store and add scaled, n a multiple
-     * of the vector, of an a whose column p is samples[p] from element `first` on, and zero in rows
-     * 4g to 4g + 3 unless bit p % 32 of marks[p / 32 * stride + g] is set; list is scratch of 32 *
-     * words + 16 elements. */
+     * lanes elements. NULL where pairs of rows are quicker;
+     * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED;
+     * mark: where one of features 4g to 4g + 3 of a sample is not zero, set its bit of marks[g];
+     * marked_gemm: the gemm, modes store and add scaled, n a multiple of the vector, of an a whose
+     * column p is samples[p] from element `first` on, and zero in rows 4g to 4g + 3 unless bit
+     * p % 32 of marks[p / 32 * stride + g] is set; list is scratch of 32 * words + 16 elements. */
     size_t (*compress)(size_t n, const void *row0, const void *row1, uint32_t *index, void *value0,
                        void *value1);
     void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,

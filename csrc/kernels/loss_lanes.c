@@ -2,11 +2,15 @@
  * empty, and pay for every sums across its lanes. */
 #include "row.h"
 
+/* With `others` the sum of exp(z_j - z_top) over all but the largest, which is 1, the loss is
+ * log(1 + others) + z_top - z_label, and a largest label's gradient -others / (1 + others): no
+ * digit of the others is lost in the 1. */
 static void softmax_cross_entropy(const fm_lane_losses *l)
 {
-    real *z = l->z, own[LANES], best[LANES], loss[LANES];
+    real *z = l->z, own[LANES], best[LANES], loss[LANES], sure[LANES];
     const size_t end = l->n * LANES;
-    vec largest = vec_load(z), top = vec_set1(0), sum = vec_set1(0);
+    const vec zero = vec_set1(0), half = vec_set1(REAL(0.5)), scale = vec_load(l->scale);
+    vec largest = vec_load(z), top = zero, others = zero;
     for (size_t i = LANES, j = 1; i < end; i += LANES, j++) {
         const vec v = vec_load(z + i);
         top = vec_if_less(largest, v, vec_set1((real)j), top);
@@ -15,21 +19,23 @@ static void softmax_cross_entropy(const fm_lane_losses *l)
     for (size_t r = 0; r < LANES; r++) {
         own[r] = z[l->labels[r] * LANES + r];
     }
-    for (size_t i = 0; i < end; i += LANES) {
+    for (size_t i = 0, j = 0; i < end; i += LANES, j++) {
         const vec e = vec_exp(vec_load(z + i) - largest);
-        sum = sum + e;
+        others = others + vec_if_less(vec_abs(vec_set1((real)j) - top), half, zero, e);
         vec_store(z + i, e);
     }
-    const vec factor = vec_load(l->scale) / sum;
+    const vec factor = scale / (vec_set1(1) + others);
     for (size_t i = 0; i < end; i += LANES) {
         vec_store(z + i, factor * vec_load(z + i));
     }
     vec_store(best, top);
-    vec_store(loss, vec_log_to_128(sum) - (vec_load(own) - largest));
+    vec_store(sure, zero - factor * others);
+    vec_store(loss, vec_log1p_to_127(others) - (vec_load(own) - largest));
     for (size_t r = 0; r < LANES; r++) {
-        z[l->labels[r] * LANES + r] -= ((const real *)l->scale)[r];
-        l->losses[r] = (double)loss[r];
+        real *at = z + l->labels[r] * LANES + r;
         l->hits[r] = best[r] == (real)l->labels[r];
+        *at = l->hits[r] ? sure[r] : *at - ((const real *)l->scale)[r];
+        l->losses[r] = (double)loss[r];
     }
 }
 

@@ -84,20 +84,21 @@ ALWAYS_INLINE vec vec_artanh_twice(vec s)
 /* log(1 + u) for u in [0, 1]. */
 ALWAYS_INLINE vec vec_log1p_unit(vec u) { return vec_artanh_twice(u / (vec_set1(2) + u)); }
 
-/* log(x) for x in [1, 128]: divided by a power of 2, x lies between the square roots of 1/2 and 2.
- */
-ALWAYS_INLINE vec vec_log_to_128(vec x)
+/* log(1 + u) for u in [0, 127]: divided by a power of 2, x = 1 + u lies between the square roots of
+ * 1/2 and 2. Where that is 1, u is taken as it is, with all its digits. */
+ALWAYS_INLINE vec vec_log1p_to_127(vec u)
 {
     static const real power[] = {4, 2, 1}, divisor[] = {16, 4, 2};
-    const vec one = vec_set1(1);
-    vec n = vec_set1(0);
+    const vec zero = vec_set1(0), one = vec_set1(1);
+    vec n = zero, x = one + u;
     for (size_t i = 0; i < 3; i++) {
         const vec least = vec_set1(divisor[i] * REAL(0.70710678118654752440));
-        n = n + vec_if_less(least, x, vec_set1(power[i]), vec_set1(0));
+        n = n + vec_if_less(least, x, vec_set1(power[i]), zero);
         x = x * vec_if_less(least, x, vec_set1(1 / divisor[i]), one);
     }
+    const vec past_one = vec_if_less(zero, n, x - one, u);
     return vec_fma(n, vec_set1(REAL(0.69314718055994530942)),
-                   vec_artanh_twice((x - one) / (x + one)));
+                   vec_artanh_twice(past_one / (vec_set1(2) + past_one)));
 }
 
 /* -log(1 - u) for u in [0, 1/2]. */

@@ -58,7 +58,7 @@ typedef struct {
 
     void *input;       /* batch x in_stride of the first layer; by columns, one for each thread */
     size_t input_size; /* elements from one thread's input to the next, or 0 */
-    const void **rows; /* where the batch's begin; by columns, those of each thread */
+    const void **rows; /* where the batch's rows begin; by columns, for each thread */
     void *first_output[2]; /* the first layer's outputs of even and odd steps */
     fm_scratch *scratch;   /* per thread */
     fm_buffers *panels;    /* per thread, by columns: its columns of the first layer's weights */
