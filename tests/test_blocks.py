@@ -403,10 +403,8 @@ def test_measures_of_batches_of_several_kinds(cls, coupled, dtype):
     expected = net.evaluate(X, soft, w)
     plain, weighted = slice(0, 200), slice(200, N)
     parts = (X[plain], y[plain]), (X[weighted], soft[weighted], w[weighted])
-    # The loss by a label is summed up in another order than that by a row, in the dtype.
-    bound = (N + 10) * EPS + 4 * float(np.finfo(dtype).eps)
     for batches in (parts, parts[::-1]):
-        assert net.evaluate(Batches(batches)) == pytest.approx(expected, rel=bound)
+        assert net.evaluate(Batches(batches)) == pytest.approx(expected, rel=(N + 10) * EPS)
 
 
 def half_square(predictions, targets, sample_weight=None):

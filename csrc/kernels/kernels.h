@@ -53,13 +53,12 @@ typedef double (*fm_row_loss)(const fm_loss *loss, size_t n, const void *z, cons
 /* Losses of samples of few outputs, side by side: a sample in each lane, an output in each row. */
 enum { FM_LANE_OUTPUTS = 32, FM_MOST_LANES = 16 };
 typedef struct {
-    size_t n;             /* outputs, FM_LANE_OUTPUTS at most */
-    void *z;              /* (n, lanes), which the gradients by it take the place of */
-    const void *targets;  /* (n, lanes), or NULL for 1 at a sample's label and 0 elsewhere */
-    const size_t *labels; /* lanes */
-    const void *scale;    /* lanes: what a sample's gradient is multiplied by */
-    double *losses;       /* lanes: the sum over a sample's outputs */
-    uint8_t *hits;        /* lanes: whether its prediction agrees with its target */
+    size_t n;            /* outputs, FM_LANE_OUTPUTS at most */
+    void *z;             /* (n, lanes), which the gradients by it take the place of */
+    const void *targets; /* (n, lanes) */
+    const void *scale;   /* lanes: what a sample's gradient is multiplied by */
+    double *losses;      /* lanes: the sum over a sample's outputs */
+    uint8_t *hits;       /* lanes: whether its prediction agrees with its target */
 } fm_lane_losses;
 typedef void (*fm_lane_loss)(const fm_lane_losses *losses);
 
@@ -190,8 +189,7 @@ typedef struct fm_kernels {
     void (*multiply)(size_t n, const void *x, const void *y, void *z);
 
     fm_row_loss row_loss[FM_LOSSES]; /* NULL for losses over the batch */
-    /* Of those whose targets are labels or, for sigmoid outputs, values, without a parameter or
-     * weights; NULL for the others. */
+    /* Of those without a parameter or weights of outputs; NULL for the others. */
     fm_lane_loss lane_loss[FM_LOSSES];
     /* Dice over the batch, with both = sum w y t and all = sum w (y + t) over the samples, in
      * columns of the outputs.

@@ -14,19 +14,16 @@ ALWAYS_INLINE logistic vec_logistic(vec z)
     return (logistic){s.p, s.rest, vec_max(zero, zero - z) + log, vec_max(zero, z) + log};
 }
 
-/* max(z, 0) - z t + log(1 + exp(-|z|)), with gradient sigmoid(z) - t */
+/* Its gradient is sigmoid(z) - t. */
 static double plain_cross_entropy(size_t n, const real *z, const real *t, double scale, real *dz)
 {
-    const vec zero = vec_set1(0), one = vec_set1(1), factor = vec_set1((real)scale);
+    const vec factor = vec_set1((real)scale);
     double loss = 0;
     for (size_t i = 0; i < n; i += LANES) {
         const vec x = load_row(z, n, i, -(real)INFINITY), y = load_row(t, n, i, 0);
-        const vec e = vec_exp(zero - vec_abs(x));
-        const vec p = vec_if_less(x, zero, e, one) / (one + e);
         /* x past the row's end is minus infinity: its product with the target must not be NaN. */
-        const vec product = load_row(z, n, i, 0) * y;
-        const vec term = vec_max(zero, x) - product + vec_log1p_unit(e);
-        loss += (double)vec_sum(term);
+        vec p;
+        loss += (double)vec_sum(vec_binary_cross_entropy(x, load_row(z, n, i, 0) * y, &p));
         store_row(dz, n, i, factor * (p - y));
     }
     return loss;
@@ -95,17 +92,13 @@ static double focal(const fm_loss *loss, size_t n, const void *z, const void *t,
                                     : focal_row(loss, 0, n, z, t, scale, dz);
 }
 
-/* Sides are taken of the rounded sigmoid(z), as one sees them in a prediction. */
 static int same_sides(size_t n, const void *logits, const void *targets)
 {
-    const vec zero = vec_set1(0), one = vec_set1(1), half = vec_set1(REAL(0.5));
     const real *z = logits, *t = targets;
-    vec differ = zero;
+    vec differ = vec_set1(0);
     for (size_t i = 0; i < n; i += LANES) {
         const vec p = vec_sigmoid(load_row(z, n, i, 0));
-        const vec predicted = vec_if_less(half, p, one, zero);
-        const vec wanted = vec_if_less(half, load_row(t, n, i, 0), one, zero);
-        differ = differ + vec_abs(predicted - wanted);
+        differ = differ + vec_abs(vec_side(p) - vec_side(load_row(t, n, i, 0)));
     }
     return vec_sum(differ) == 0;
 }

@@ -96,6 +96,22 @@ ALWAYS_INLINE size_t position_of_one(size_t n, const real *e)
  * an infinite term with that is NaN. */
 static const real past_end = REAL(-1e30);
 
+/* max(z, 0) - z t + log(1 + exp(-|z|)), given z t; p becomes sigmoid(z). */
+ALWAYS_INLINE vec vec_binary_cross_entropy(vec z, vec product, vec *p)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1);
+    const vec e = vec_exp(zero - vec_abs(z));
+    *p = vec_if_less(z, zero, e, one) / (one + e);
+    return vec_max(zero, z) - product + vec_log1p_unit(e);
+}
+
+/* 1 for more than 1/2, else 0: a side is taken of the rounded sigmoid(z), as one sees it in a
+ * prediction. */
+ALWAYS_INLINE vec vec_side(vec p)
+{
+    return vec_if_less(vec_set1(REAL(0.5)), p, vec_set1(1), vec_set1(0));
+}
+
 typedef struct {
     vec p, rest, small; /* sigmoid(z), 1 - sigmoid(z), exp(-|z|) */
 } sigmoids;

@@ -6,7 +6,7 @@
 
 static inline size_t fm_step_sample(const fm_step *step, fm_batch batch, size_t row)
 {
-    return step->order ? step->order[batch.first + row] : batch.first + row;
+    return fm_in_order(step->order, batch.first + row);
 }
 
 static inline const fm_rest *fm_step_rest(const fm_step *step, size_t part)

@@ -7,7 +7,7 @@
 
 static size_t sample_of(const fm_dice *d, size_t row)
 {
-    return d->order ? d->order[d->first + row] : d->first + row;
+    return fm_in_order(d->order, d->first + row);
 }
 
 /* A sample's targets from column `first` on, or NULL, and its label, counted from there. */

@@ -53,7 +53,7 @@ double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first
         return (double)count;
     }
     for (size_t i = first; i < first + count; i++) {
-        sum += targets->weights[order ? order[i] : i];
+        sum += targets->weights[fm_in_order(order, i)];
     }
     return sum;
 }

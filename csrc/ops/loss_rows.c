@@ -5,7 +5,7 @@
 
 static size_t sample_of(const fm_row_losses *l, size_t row)
 {
-    return l->order ? l->order[l->first + row] : l->first + row;
+    return fm_in_order(l->order, l->first + row);
 }
 
 static const void *values_of(const fm_targets *targets, size_t sample, size_t item)
@@ -38,6 +38,12 @@ static double divisor_of(const fm_row_losses *l)
     return summed ? 1 : (double)l->predictions.cols;
 }
 
+/* What the gradient of a sample's sum is multiplied by. */
+static double scale_of(const fm_row_losses *l, double weight)
+{
+    return weight / l->weight / divisor_of(l);
+}
+
 /* A sample without weight: its predictions may be anything. */
 static double ignore(const fm_row_losses *l, size_t row)
 {
@@ -49,7 +55,7 @@ static double ignore(const fm_row_losses *l, size_t row)
 static double loss_of_row(const fm_row_losses *l, size_t row)
 {
     const size_t sample = sample_of(l, row), item = l->kernels->itemsize;
-    const double weight = weight_of(l, sample), divisor = divisor_of(l);
+    const double weight = weight_of(l, sample);
     if (weight == 0) {
         return ignore(l, row);
     }
@@ -57,18 +63,19 @@ static double loss_of_row(const fm_row_losses *l, size_t row)
     const size_t label = values ? 0 : (size_t)l->targets->indices[sample];
     const double sum = l->kernels->row_loss[l->loss->kind](
         l->loss, l->predictions.cols, fm_row(&l->predictions, row, item), values, label,
-        weight / l->weight / divisor, fm_row(&l->gradient, row, item));
-    return weight * (sum / divisor);
+        scale_of(l, weight), fm_row(&l->gradient, row, item));
+    return weight * (sum / divisor_of(l));
 }
 
 /* Whether samples go side by side. A single one would be quicker by itself, but a sample's loss
  * must not depend on how many there are. */
 static int takes_lanes(const fm_row_losses *l)
 {
-    const int plain = l->targets->values
-                          ? l->loss->kind == FM_BINARY_CROSS_ENTROPY && !l->loss->weights
-                          : l->loss->kind == FM_SOFTMAX_CROSS_ENTROPY && l->loss->parameter == 0;
-    const int tells_hits = l->targets->indices || l->output == FM_SIGMOID;
+    const fm_loss *loss = l->loss;
+    const int plain = l->kernels->lane_loss[loss->kind] && loss->parameter == 0 && !loss->weights;
+    /* Hits are those of the output that the loss is of. */
+    const int is_softmax = loss->kind == FM_SOFTMAX_CROSS_ENTROPY;
+    const int tells_hits = l->output == (is_softmax ? FM_SOFTMAX : FM_SIGMOID);
     return plain && l->predictions.cols <= FM_LANE_OUTPUTS && (!l->hits || tells_hits);
 }
 
@@ -83,12 +90,17 @@ static void put(void *to, size_t i, double x, size_t item)
 
 enum { LANE_BYTES = FM_LANE_OUTPUTS * FM_ALIGNMENT };
 
-/* A sample's targets, down a column. */
-static void put_values(const void *values, size_t n, size_t lanes, size_t lane, char *to,
-                       size_t item)
+/* A sample's targets, down a column of zeros. */
+static void put_targets(const fm_row_losses *l, size_t sample, size_t lane, char *to)
 {
-    for (size_t j = 0; j < n; j++) {
-        memcpy(to + (j * lanes + lane) * item, (const char *)values + j * item, item);
+    const size_t item = l->kernels->itemsize, lanes = l->kernels->lanes;
+    const char *values = values_of(l->targets, sample, item);
+    if (!values) {
+        put(to, (size_t)l->targets->indices[sample] * lanes + lane, 1, item);
+        return;
+    }
+    for (size_t j = 0; j < l->predictions.cols; j++) {
+        memcpy(to + (j * lanes + lane) * item, values + j * item, item);
     }
 }
 
@@ -96,35 +108,32 @@ static void losses_of_lanes(const fm_row_losses *l, fm_range rows)
 {
     const fm_kernels *k = l->kernels;
     const size_t count = rows.end - rows.begin, n = l->predictions.cols, item = k->itemsize;
-    const double divisor = divisor_of(l), even = l->loss->scale / l->weight / divisor;
     char z[LANE_BYTES] __attribute__((aligned(FM_ALIGNMENT)));
-    char values[LANE_BYTES] __attribute__((aligned(FM_ALIGNMENT)));
+    char targets[LANE_BYTES] __attribute__((aligned(FM_ALIGNMENT)));
     char scale[FM_ALIGNMENT] __attribute__((aligned(FM_ALIGNMENT)));
-    size_t labels[FM_MOST_LANES];
     double losses[FM_MOST_LANES], weights[FM_MOST_LANES];
     uint8_t hits[FM_MOST_LANES];
+    memset(targets, 0, n * k->lanes * item);
     if (count < k->lanes) {
         memset(z, 0, n * k->lanes * item);
-        memset(values, 0, n * k->lanes * item);
+        memset(scale, 0, k->lanes * item);
     }
-    for (size_t r = 0; r < k->lanes; r++) {
-        const size_t sample = sample_of(l, r < count ? rows.begin + r : rows.begin);
+    for (size_t r = 0; r < count; r++) {
+        const size_t sample = sample_of(l, rows.begin + r);
         weights[r] = weight_of(l, sample);
-        put(scale, r, l->targets->weights ? weights[r] / l->weight / divisor : even, item);
-        labels[r] = l->targets->indices ? (size_t)l->targets->indices[sample] : 0;
-        if (r < count && l->targets->values) {
-            put_values(values_of(l->targets, sample, item), n, k->lanes, r, values, item);
-        }
+        put(scale, r, scale_of(l, weights[r]), item);
+        put_targets(l, sample, r, targets);
     }
     k->transpose(count, n, fm_row(&l->predictions, rows.begin, item), l->predictions.stride, z,
                  (ptrdiff_t)k->lanes);
-    const fm_lane_losses lanes = {n, z, values, labels, scale, losses, hits};
+    const fm_lane_losses lanes = {n, z, targets, scale, losses, hits};
     k->lane_loss[l->loss->kind](&lanes);
     k->transpose(n, count, z, (ptrdiff_t)k->lanes, fm_row(&l->gradient, rows.begin, item),
                  l->gradient.stride);
     for (size_t r = 0; r < count; r++) {
         const size_t row = rows.begin + r;
-        l->losses[row] = weights[r] == 0 ? ignore(l, row) : weights[r] * (losses[r] / divisor);
+        l->losses[row] = weights[r] == 0 ? ignore(l, row)
+                                         : weights[r] * (losses[r] / divisor_of(l));
         if (l->hits) {
             l->hits[row] = hits[r];
         }

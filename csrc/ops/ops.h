@@ -114,6 +114,12 @@ fm_status fm_check_loss(const fm_loss *loss, fm_activation output);
 fm_status fm_check_targets(const fm_loss *loss, fm_activation output, fm_dtype dtype, size_t count,
                            size_t outputs, const fm_targets *targets);
 
+/* The sample at a place of an order, which NULL leaves as they stand. */
+static inline size_t fm_in_order(const size_t *order, size_t place)
+{
+    return order ? order[place] : place;
+}
+
 /* The sum of the weights of `count` samples, which order, unless NULL, lists from `first` on. */
 double fm_weight_of(const fm_targets *targets, const size_t *order, size_t first, size_t count);
 
