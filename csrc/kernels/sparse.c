@@ -366,8 +366,8 @@ static void mark(size_t n, const void *row, unsigned sample, uint32_t *marks)
         nv == NV ? name##_nv(t) : nv == 2 ? name##_2(t) : name##_1(t);                             \
     }
 
-LISTED_TILES(gradient_tile, GROUP, LISTED_VECTORS)
-LISTED_TILES(gradient_row, 1, LISTED_VECTORS)
+LISTED_TILES(gradient_tile, GROUP, LISTED_BY_DEPTH)
+LISTED_TILES(gradient_row, 1, LISTED_BY_DEPTH)
 
 static int vectors_of_tile(size_t columns)
 {
@@ -376,7 +376,7 @@ static int vectors_of_tile(size_t columns)
 }
 
 #if FM_SIMD == 512
-LISTED_TILES(forward_tile, GROUP, LISTED_COLUMNS)
+LISTED_TILES(forward_tile, GROUP, LISTED_BY_ROW)
 
 /* The columns where one of GROUP rows is not zero. */
 static size_t list_columns(size_t n, const real *const *x, uint32_t *list)

@@ -24,7 +24,7 @@ typedef struct {
     size_t first;
 } tile_args;
 
-typedef enum { WHOLE, LISTED_COLUMNS, LISTED_VECTORS } tile_list;
+typedef enum { WHOLE, LISTED_BY_ROW, LISTED_BY_DEPTH } tile_list;
 
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
  * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
@@ -50,7 +50,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         if (listed) {
             b = t->b + (ptrdiff_t)depth * b_row;
         }
-        if (listed == LISTED_VECTORS) {
+        if (listed == LISTED_BY_DEPTH) {
             a = t->vectors[depth] + t->first;
         }
         UNROLL
@@ -62,7 +62,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(listed == LISTED_COLUMNS ? t->vectors[i][depth] : a[i * a_row]);
+            const vec x = vec_set1(listed == LISTED_BY_ROW ? t->vectors[i][depth] : a[i * a_row]);
             UNROLL
             for (int j = 0; j < nv; j++) {
                 sum[i][j] = vec_fma(x, row[j], sum[i][j]);

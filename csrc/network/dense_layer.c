@@ -71,27 +71,16 @@ static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns 
 
 static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
-                    fm_activation activation, const fm_scratch *scratch)
+                    fm_activation activation)
 {
-    const size_t item = kernels->itemsize;
-    for (size_t i = 0; scratch && i < rows; i += FM_MARK_GROUP) {
-        const size_t count = fm_min(FM_MARK_GROUP, rows - i);
-        const void *group[FM_MARK_GROUP];
-        for (size_t r = 0; r < count; r++) {
-            group[r] = fm_at(x, (ptrdiff_t)(i + r) * x_row, item);
-        }
-        forward_group(l, kernels, parameters, count, group, fm_at(y, (ptrdiff_t)i * y_row, item),
-                      y_row, activation, scratch);
-    }
     fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
-    if (scratch || !gemm.n) {
-        return;
-    }
     gemm.a = x;
     gemm.a_row = x_row;
     gemm.a_col = 1;
-    kernels->gemm(&gemm);
-    activate(l, kernels, activation, rows, gemm.n, y, y_row);
+    if (gemm.n) {
+        kernels->gemm(&gemm);
+        activate(l, kernels, activation, rows, gemm.n, y, y_row);
+    }
 }
 
 static void forward_samples(const layer *l, const fm_kernels *kernels, fm_columns parameters,
@@ -106,7 +95,7 @@ static void forward_samples(const layer *l, const fm_kernels *kernels, fm_column
         const size_t count = fm_min(2, rows - i);
         fm_sparse_row row[2];
         for (size_t r = 0; r < count; r++) {
-            const size_t sample = order ? order[first + i + r] : first + i + r;
+            const size_t sample = fm_in_order(order, first + i + r);
             row[r] = fm_sparse_row_of(kernels, x, sample, scratch->value[r]);
             if (dropout) {
                 row[r] = fm_drop_elements(kernels, dropout, number + i + r, row[r],

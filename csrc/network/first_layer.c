@@ -35,32 +35,32 @@ static inline __attribute__((always_inline)) void prefetch_sample(const fm_step 
     }
 }
 
-static void *input_of(const fm_step *step, size_t part)
+/* Row of the batch in a thread's input. */
+static void *input_of(const fm_step *step, size_t part, size_t row)
 {
-    return fm_at(step->input, (ptrdiff_t)(part * step->input_size), step->network->itemsize);
+    const size_t stride = step->network->layers[0].in_stride;
+    return fm_at(step->input, (ptrdiff_t)((part * step->input_rows + row) * stride),
+                 step->network->itemsize);
 }
 
 /* Where a thread keeps the beginnings of the batch's rows. */
 static const void **rows_of(const fm_step *step, size_t part)
 {
-    const size_t first = part * step->input_size / step->network->layers[0].in_stride;
-    return step->rows + first;
+    return step->rows + part * step->input_rows;
 }
 
 /* A row of the batch as the network's dtype, in the step's input unless it can stay where it is. */
 static const void *row_of(const fm_step *step, fm_batch batch, size_t part, size_t row,
                           const fm_dropout *dropout)
 {
-    const layer *l = &step->network->layers[0];
     const size_t sample = fm_step_sample(step, batch, row);
     if (step->in_place) {
         return fm_sample(step->x, sample);
     }
-    void *to = fm_at(input_of(step, part), (ptrdiff_t)(row * l->in_stride),
-                     step->network->itemsize);
+    void *to = input_of(step, part, row);
     fm_gather_row(step->kernels, step->x, sample, to);
     if (dropout->threshold) {
-        fm_drop_row(step->kernels, dropout, fm_step_number(step, batch, row), l->inputs, to);
+        fm_drop_row(step->kernels, dropout, fm_step_number(step, batch, row), step->x->cols, to);
     }
     return to;
 }
@@ -120,7 +120,7 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
                                    activation, &step->scratch[part]);
         } else {
             l->type->forward(l, step->kernels, parameters, end - i, x[i], (ptrdiff_t)l->in_stride,
-                             to, y_row, activation, NULL);
+                             to, y_row, activation);
         }
     }
 }
@@ -157,7 +157,7 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *tar
     const void *dy = fm_at(fm_step_rest(step, part)->deltas[0], (ptrdiff_t)own.columns.begin,
                            net->itemsize);
     if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, input_of(step, part),
+        l->type->gradient(l, step->kernels, batch.count, input_of(step, part, 0),
                           step->skip_gradient ? rows_of(step, part) : NULL, dy, target, own.inputs,
                           own.biases, scratch);
         return;

@@ -123,6 +123,24 @@ static int has_bad_sample(const inference *f, size_t first, size_t rows, const c
     return 0;
 }
 
+/* The first layer's forward, which skips zeros. */
+static void forward_groups(const inference *f, fm_columns parameters, size_t rows, const void *x,
+                           ptrdiff_t x_row, void *y, ptrdiff_t y_row, fm_activation activation,
+                           const fm_scratch *lists)
+{
+    const layer *l = &f->network->layers[0];
+    const size_t item = f->network->itemsize;
+    for (size_t i = 0; i < rows; i += FM_MARK_GROUP) {
+        const size_t count = fm_min(FM_MARK_GROUP, rows - i);
+        const void *group[FM_MARK_GROUP];
+        for (size_t r = 0; r < count; r++) {
+            group[r] = fm_at(x, (ptrdiff_t)(i + r) * x_row, item);
+        }
+        l->type->forward_group(l, f->kernels, parameters, count, group,
+                               fm_at(y, (ptrdiff_t)i * y_row, item), y_row, activation, lists);
+    }
+}
+
 /* Pass rows [first, first + rows) through the network. */
 static void run_block(inference *f, size_t first, size_t rows, char *buffers)
 {
@@ -166,9 +184,10 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
         if (i == 0 && f->x->starts) {
             l->type->forward_sparse(l, f->kernels, parameters, rows, f->x, NULL, first, NULL, 0, y,
                                     y_row, fused, &lists);
+        } else if (i == 0 && f->skip) {
+            forward_groups(f, parameters, rows, x, x_row, y, y_row, fused, &lists);
         } else {
-            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused,
-                             i == 0 && f->skip ? &lists : NULL);
+            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused);
         }
         if (look && has_bad_sample(f, first, rows, y, y_row)) {
             f->bad_sample = 1;

@@ -61,12 +61,12 @@ typedef struct {
  * `out_stride` elements apart. Threads call these at the same time with disjoint rows or blocks. */
 typedef struct {
     /* Columns of y = f(x) for `rows` rows, y pointing at the first; x's rows are x_row apart, y's
-     * y_row apart. The columns may include the padding. Where scratch is not NULL, zeros of x are
-     * skipped and columns are cut at multiples of FM_ALIGNMENT bytes. */
+     * y_row apart. The columns may include the padding. */
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
-                    fm_activation activation, const fm_scratch *scratch);
-    /* The same for up to FM_MARK_GROUP rows of x that begin anywhere; zeros are skipped. */
+                    fm_activation activation);
+    /* The same for up to FM_MARK_GROUP rows of x that begin anywhere. Zeros are skipped, and
+     * columns cut at multiples of FM_ALIGNMENT bytes. */
     void (*forward_group)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
                           size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
                           fm_activation activation, const fm_scratch *scratch);

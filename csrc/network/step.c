@@ -85,7 +85,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
                      rows.end - rows.begin,
                      fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
-                     fm_step_activation(net, i), NULL);
+                     fm_step_activation(net, i));
     fm_step_finish_outputs(step, rest, batch, i, rows, columns);
 }
 
@@ -162,9 +162,7 @@ void fm_step_rows(const fm_step *step, fm_batch batch, size_t part, size_t parts
 {
     const fm_range all = {0, batch.count};
     const fm_range rows = step->split.replicated ? all : share_of_rows(step, batch, part, parts);
-    if (rows.begin < rows.end) {
-        transpose_weights(step, part, parts);
-    }
+    transpose_weights(step, part, parts);
     /* A thread without rows asks too. */
     size_t i = rows.begin;
     while (!stop(context, part) && i < rows.end) {
@@ -185,9 +183,7 @@ int fm_step_batch(const fm_step *step, fm_batch batch, size_t part, size_t parts
         forward_rows(step, batch, part, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
     }
     const int stop = fm_step_batch_loss(step, batch, rows, part, parts, meet, context);
-    if (rows.begin < rows.end) {
-        transpose_weights(step, part, parts);
-    }
+    transpose_weights(step, part, parts);
     for (size_t i = rows.begin; i < rows.end; i += BLOCK_ROWS) {
         backward_rows(step, batch, part, parts, (fm_range){i, fm_min(i + BLOCK_ROWS, rows.end)});
     }

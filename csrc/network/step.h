@@ -57,7 +57,7 @@ typedef struct {
     int in_place;                    /* rows are read where the caller has them */
 
     void *input;       /* batch x in_stride of the first layer; by columns, one for each thread */
-    size_t input_size; /* elements from one thread's input to the next, or 0 */
+    size_t input_rows; /* from one thread's input to the next, or 0 */
     const void **rows; /* where the batch's rows begin; by columns, for each thread */
     void *first_output[2]; /* the first layer's outputs of even and odd steps */
     fm_scratch *scratch;   /* per thread */

@@ -130,7 +130,7 @@ size_t fm_step_lay_out(const fm_network *network, const fm_samples *x, size_t ba
     const layer *first = &network->layers[0];
     cursor c = {base, 0};
     *order = take(&c, x->rows, sizeof **order);
-    step->input_size = step->split.by_columns ? batch * first->in_stride : 0;
+    step->input_rows = step->split.by_columns ? batch : 0;
     if (!x->starts) {
         const size_t copies = step->split.by_columns ? threads : 1;
         step->input = take(&c, batch, copies * first->in_stride * item);
