@@ -198,11 +198,12 @@ class MLP(base.MLP):
         return self._plan.model(self._parameters)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copy and pickle keep: everything but the plan and the raw buffers."""
+        """Return what copy and pickle keep: no plan, no raw buffers, nothing of a running fit."""
         state = self.__dict__.copy()
         for name in ("_plan", "_parameters", "_weights", "_biases", "_workspace"):
             del state[name]
-        state.pop("_known_finite", None)
+        for name in ("_counting", "_known_finite"):
+            state.pop(name, None)
         weights = [np.ascontiguousarray(w) for w in self._weights]
         return {"attributes": state, "weights": weights, "biases": [b.copy() for b in self._biases]}
 

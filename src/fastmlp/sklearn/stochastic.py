@@ -341,8 +341,8 @@ def fit(
         "mean_of_batches": True,
         "loss_unit": estimator._loss_unit,
     }
-    if not get_config()["assume_finite"]:
-        net._known_finite = tuple(part.X for part in (data, validation) if part is not None)
+    checked = () if get_config()["assume_finite"] else (data, validation)
+    net._known_finite = tuple(part.X for part in checked if part is not None)
     try:
         net.fit(
             data.X,
@@ -369,8 +369,7 @@ def fit(
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     finally:
-        del net._counting
-        net.__dict__.pop("_known_finite", None)
+        del net._counting, net._known_finite
     estimator.history_ = net.history
     if estimator.early_stopping:
         for array, best in zip(net._buffers(), estimator._best_parameters, strict=True):
