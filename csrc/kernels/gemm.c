@@ -16,16 +16,26 @@ enum { MR = 4, NV = 4 };
 enum { MR = 4, NV = 2 };
 #endif
 
-/* Every shape gets a function of its own, so that its loops unroll; with a partial last vector,
- * another. */
+/* Every shape gets a function of its own, so that its loops unroll; with a last vector of which not
+ * all lanes count, others. */
 #define TILE(rows, nv)                                                                             \
-    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, 0, 0, 0); }
+    static void tile_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, FULL_END, 0, WHOLE); }
 #define PARTIAL_TILE(rows, nv)                                                                     \
-    static void partial_##rows##x##nv(const tile_args *t, size_t n) { tile(t, rows, nv, 1, n, 0); }
+    static void partial_##rows##x##nv(const tile_args *t, size_t columns)                          \
+    {                                                                                              \
+        tile(t, rows, nv, PARTIAL_END, columns, WHOLE);                                            \
+    }
 #define BOTH(rows, nv) TILE(rows, nv) PARTIAL_TILE(rows, nv)
 
 typedef void (*whole_tile)(const tile_args *);
 typedef void (*partial_tile)(const tile_args *, size_t columns);
+
+/* By rows, those of 1, 2, ... vectors. */
+typedef struct {
+    const whole_tile *whole;
+    const partial_tile *partial;
+    const whole_tile *half_end; /* NULL where that takes the time of a whole vector */
+} tiles;
 
 BOTH(1, 1)
 TILE(1, 2)
@@ -38,48 +48,62 @@ BOTH(4, 3)
 #endif
 #if FM_SIMD == 128
 BOTH(4, 4)
-static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2, tile_4x3, tile_4x4};
-static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2, partial_4x3, partial_4x4};
+static const whole_tile whole_4[] = {tile_4x1, tile_4x2, tile_4x3, tile_4x4};
+static const partial_tile partial_4[] = {partial_4x1, partial_4x2, partial_4x3, partial_4x4};
 #elif FM_SIMD
-static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2, tile_4x3};
-static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2, partial_4x3};
+static const whole_tile whole_4[] = {tile_4x1, tile_4x2, tile_4x3};
+static const partial_tile partial_4[] = {partial_4x1, partial_4x2, partial_4x3};
 #else
-static const whole_tile tile_4[] = {NULL, tile_4x1, tile_4x2};
-static const partial_tile partial_4[] = {NULL, partial_4x1, partial_4x2};
+static const whole_tile whole_4[] = {tile_4x1, tile_4x2};
+static const partial_tile partial_4[] = {partial_4x1, partial_4x2};
 #endif
+
 #if FM_SIMD == 512
+#define HALF_TILE(rows, nv)                                                                        \
+    static void half_##rows##x##nv(const tile_args *t) { tile(t, rows, nv, HALF_END, 0, WHOLE); }
 BOTH(8, 1)
 BOTH(8, 2)
 BOTH(8, 3)
-static const whole_tile tile_8[] = {NULL, tile_8x1, tile_8x2, tile_8x3};
-static const partial_tile partial_8[] = {NULL, partial_8x1, partial_8x2, partial_8x3};
-static const whole_tile *const full_rows = tile_8;
+HALF_TILE(4, 1)
+HALF_TILE(4, 2)
+HALF_TILE(4, 3)
+HALF_TILE(8, 1)
+HALF_TILE(8, 2)
+HALF_TILE(8, 3)
+static const whole_tile half_4[] = {half_4x1, half_4x2, half_4x3};
+static const whole_tile whole_8[] = {tile_8x1, tile_8x2, tile_8x3};
+static const partial_tile partial_8[] = {partial_8x1, partial_8x2, partial_8x3};
+static const whole_tile half_8[] = {half_8x1, half_8x2, half_8x3};
+static const tiles of_4_rows = {whole_4, partial_4, half_4};
+static const tiles of_8_rows = {whole_8, partial_8, half_8}, *const of_full_rows = &of_8_rows;
 #else
-static const whole_tile *const full_rows = tile_4;
+static const tiles of_4_rows = {whole_4, partial_4, NULL}, *const of_full_rows = &of_4_rows;
 #endif
 
-static void run(const whole_tile *whole, const partial_tile *partial, const tile_args *t, size_t nv,
-                size_t last)
+/* A tile of nv vectors, of the last of which `last` columns count. */
+static void run(const tiles *those, const tile_args *t, size_t nv, size_t last)
 {
-    if (last == LANES) {
-        whole[nv](t);
+    if (last < LANES) {
+        those->partial[nv - 1](t, last);
+    } else if (t->half_end && those->half_end) {
+        those->half_end[nv - 1](t);
     } else {
-        partial[nv](t, last);
+        those->whole[nv - 1](t);
     }
 }
 
-/* m rows, a multiple of 4, of a panel of nv vectors, of the last of which `last` columns count. */
+/* m rows, a multiple of 4, of a panel of nv vectors. */
 static void panel(tile_args t, size_t m, size_t nv, size_t last)
 {
 #if FM_SIMD == 512
     for (; m >= 8; m -= 8) {
-        run(tile_8, partial_8, &t, nv, last);
+        run(&of_8_rows, &t, nv, last);
         t.a += 8 * t.a_row;
         t.c += 8 * t.c_row;
     }
 #endif
     for (; m; m -= 4) {
-        run(tile_4, partial_4, &t, nv, last);
+        run(&of_4_rows, &t, nv, last);
         t.a += 4 * t.a_row;
         t.c += 4 * t.c_row;
     }
@@ -122,12 +146,14 @@ static void single_row(tile_args t, size_t n)
 /* Columns [0, n) of `rows` rows, a multiple of 4. */
 static void columns_of_rows(tile_args t, size_t rows, size_t n)
 {
+    const int half_end = t.half_end;
     while (n) {
         const size_t vectors = (n + LANES - 1) / LANES;
         /* One vector more than a panel makes two panels of about a half, not one of one vector. */
         const int over = NV > 2 && vectors == NV + 1;
         const size_t nv = over ? (NV + 2) / 2 : vectors > NV ? NV : vectors;
         const size_t width = smaller(nv * LANES, n);
+        t.half_end = half_end && width == n;
         panel(t, rows, nv, LANES - (nv * LANES - width));
         advance(&t, width);
         n -= width;
@@ -165,6 +191,7 @@ static tile_args args_of(const fm_gemm *g)
         .mode = g->mode,
         .alpha = (real)g->alpha,
         .relu = g->relu,
+        .half_end = g->half_end,
     };
 }
 
@@ -173,13 +200,14 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
 {
     const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
+    rows.half_end = 0;
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;
         tile_args t = rows;
         for (size_t j = 0; j < g->n; j += strip) {
             const size_t n = g->n - j < strip ? g->n - j : strip;
             if (m == MR && n == strip) {
-                full_rows[strip / LANES](&t);
+                of_full_rows->whole[strip / LANES - 1](&t);
             } else {
                 rows_of(t, m, n);
             }

@@ -18,7 +18,8 @@ typedef enum {
 /* c (m, n) from a (m, k) and b (k, n); a[i][p] = a[i * a_row + p * a_col], where one of the two
  * strides is 1; b and c have contiguous rows. bias (n), if not NULL, is added to the finished sum
  * and relu, if set, clips the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only.
- */
+ * half_end says of an n of whole FM_ALIGNMENT bytes that b and bias, and c where it is read, hold
+ * zeros in the second half of the last of them; `packed_gemm` does without. */
 typedef struct {
     size_t m, n, k;
     const void *a;
@@ -30,7 +31,7 @@ typedef struct {
     fm_gemm_mode mode;
     double alpha;
     const void *bias;
-    int relu;
+    int relu, half_end;
 } fm_gemm;
 
 /* The non-zeros of a row of x, ascending by column. */

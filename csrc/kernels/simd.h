@@ -10,6 +10,9 @@
  *                                  place; NaN for infinity where that is quicker
  *   vec_ratio(a, b) = a / b        likewise, b normal
  *   vec_keep(v)                    v, in a register: compilers load it again for every use
+ *   vec_half, vec_half_load, vec_half_fma   the same for the first half of the lanes
+ *   vec_half_of(v)                 the first half
+ *   vec_of_half(h)                 its lanes, and zeros
  *   vec_not_zero(v)                bit i: lane i is not zero (NaN is not)
  *   vec_scale2(x, n) = x * 2^n     rounded once; n whole, at most twice the largest exponent
  *   + - * / work on vecs directly
@@ -29,6 +32,15 @@
 #include "simd_neon.h"
 #else
 #include "simd_generic.h"
+#endif
+
+#if FM_SIMD != 512
+/* Half a vector takes the time of a whole one, or there are no halves: nothing uses them. */
+typedef vec vec_half;
+ALWAYS_INLINE vec_half vec_half_load(const real *p) { return vec_load(p); }
+ALWAYS_INLINE vec_half vec_half_fma(vec_half a, vec_half b, vec_half c) { return vec_fma(a, b, c); }
+ALWAYS_INLINE vec_half vec_half_of(vec v) { return v; }
+ALWAYS_INLINE vec vec_of_half(vec_half h) { return h; }
 #endif
 
 #if FM_SIMD < 256

@@ -358,26 +358,46 @@ static void mark(size_t n, const void *row, unsigned sample, uint32_t *marks)
 }
 
 #define LISTED_TILES(name, rows, listed)                                                           \
-    static void name##_1(const tile_args *t) { tile(t, rows, 1, 0, 0, listed); }                   \
-    static void name##_2(const tile_args *t) { tile(t, rows, 2, 0, 0, listed); }                   \
-    static void name##_nv(const tile_args *t) { tile(t, rows, NV, 0, 0, listed); }                 \
+    static void name##_1(const tile_args *t) { tile(t, rows, 1, FULL_END, 0, listed); }            \
+    static void name##_2(const tile_args *t) { tile(t, rows, 2, FULL_END, 0, listed); }            \
+    static void name##_nv(const tile_args *t) { tile(t, rows, NV, FULL_END, 0, listed); }          \
     static void name(const tile_args *t, int nv)                                                   \
     {                                                                                              \
         nv == NV ? name##_nv(t) : nv == 2 ? name##_2(t) : name##_1(t);                             \
     }
 
-LISTED_TILES(gradient_tile, GROUP, LISTED_BY_DEPTH)
 LISTED_TILES(gradient_row, 1, LISTED_BY_DEPTH)
 
-static int vectors_of_tile(size_t columns)
+#if FM_SIMD == 512
+/* With the half that may come last. */
+#define HALVED_TILES(name, rows, listed)                                                           \
+    LISTED_TILES(whole_##name, rows, listed)                                                       \
+    static void name##_half(const tile_args *t) { tile(t, rows, 1, HALF_END, 0, listed); }         \
+    static void name##_1_half(const tile_args *t) { tile(t, rows, 2, HALF_END, 0, listed); }       \
+    static void name##_2_half(const tile_args *t) { tile(t, rows, 3, HALF_END, 0, listed); }       \
+    static void name##_3_half(const tile_args *t) { tile(t, rows, 4, HALF_END, 0, listed); }       \
+    static void name(const tile_args *t, int nv)                                                   \
+    {                                                                                              \
+        static void (*const with_half[])(const tile_args *) = {name##_half, name##_1_half,         \
+                                                               name##_2_half, name##_3_half};      \
+        t->half_end ? with_half[nv - 1](t) : whole_##name(t, nv);                                  \
+    }
+
+HALVED_TILES(gradient_tile, GROUP, LISTED_BY_DEPTH)
+HALVED_TILES(forward_tile, GROUP, LISTED_BY_ROW)
+#else
+LISTED_TILES(gradient_tile, GROUP, LISTED_BY_DEPTH)
+#endif
+
+/* The vectors of the next tile, where so many columns are left. */
+static int next_vectors(tile_args *t, size_t columns, int half_end)
 {
     const size_t vectors = columns / LANES;
-    return vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
+    t->half_end = FM_SIMD == 512 && half_end && vectors <= NV;
+    return t->half_end ? (int)vectors : vectors >= NV ? NV : vectors >= 2 ? 2 : 1;
 }
 
 #if FM_SIMD == 512
-LISTED_TILES(forward_tile, GROUP, LISTED_BY_ROW)
-
 /* The columns where one of GROUP rows is not zero. */
 static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
 {
@@ -412,7 +432,7 @@ static void listed_gemm(const fm_gemm *g, const void *const *rows, uint32_t *lis
         .list = list,
     };
     for (size_t j = 0; j < g->n;) {
-        const int nv = vectors_of_tile(g->n - j);
+        const int nv = next_vectors(&t, g->n - j, g->half_end);
         t.b = (const real *)g->b + j;
         t.c = (real *)g->c + j;
         t.bias = bias_at(g->bias, j);
@@ -467,7 +487,7 @@ static void marked_gemm(const fm_gemm *g, const void *const *samples, size_t fir
         for (size_t r = i; r < end; r += rows) {
             t.first = first + r;
             for (size_t j = 0; j < g->n;) {
-                const int nv = vectors_of_tile(g->n - j);
+                const int nv = next_vectors(&t, g->n - j, g->half_end && rows == GROUP);
                 t.b = (const real *)g->b + j;
                 t.c = (real *)g->c + (ptrdiff_t)r * g->c_row + j;
                 rows == GROUP ? gradient_tile(&t, nv) : gradient_row(&t, nv);

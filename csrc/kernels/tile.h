@@ -16,7 +16,7 @@ typedef struct {
     const real *bias; /* NULL for none */
     fm_gemm_mode mode;
     real alpha;
-    int relu;
+    int relu, half_end;   /* see fm_gemm */
     const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
     /* In listed tiles, in place of a: where its rows begin, whose columns are the depths, or where
      * the depths do, whose elements from `first` on are the rows. */
@@ -26,22 +26,32 @@ typedef struct {
 
 typedef enum { WHOLE, LISTED_BY_ROW, LISTED_BY_DEPTH } tile_list;
 
+/* Of the last vector all lanes count, or the first `columns`, or the first half, the others of b's
+ * being zeros. */
+typedef enum { FULL_END, PARTIAL_END, HALF_END } tile_end;
+
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
  * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
  * looked up: most would be asked for in vain, or lie in the first-level cache. */
 enum { PREFETCH = 24 };
 
-/* Whether of vector j of nv only the first lanes count. */
-#define ENDS(j) (partial && (j) == nv - 1)
+/* Whether vector j of nv is the partial one. */
+#define ENDS(j) (end == PARTIAL_END && (j) == nv - 1)
 
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
-                            const int partial, size_t columns, const tile_list listed,
+                            const tile_end end, size_t columns, const tile_list listed,
                             ptrdiff_t a_row, ptrdiff_t a_col, ptrdiff_t b_row)
 {
     const vec zero = vec_set1(0);
-    const vec_mask mask = vec_first(partial ? columns : 0);
+    const vec_mask mask = vec_first(end == PARTIAL_END ? columns : 0);
+    const int whole = end == HALF_END ? nv - 1 : nv;
     const real *a = t->a, *b = t->b;
+    vec_half half[8];
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        half[i] = vec_half_of(sum[i][nv - 1]);
+    }
     /* What the loop itself costs competes with the multiplications for ports. */
 #pragma GCC unroll 4
     for (size_t p = 0; p < t->k; p++) {
@@ -55,17 +65,24 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
+            const real *from = b + j * LANES;
             if (!listed) {
-                __builtin_prefetch(b + PREFETCH * b_row + j * LANES);
+                __builtin_prefetch(from + PREFETCH * b_row);
             }
-            row[j] = ENDS(j) ? vec_load_first(b + j * LANES, mask, zero) : vec_load(b + j * LANES);
+            if (j < whole) {
+                row[j] = ENDS(j) ? vec_load_first(from, mask, zero) : vec_load(from);
+            }
         }
+        const vec_half row_end = end == HALF_END ? vec_half_load(b + whole * LANES) : half[0];
         UNROLL
         for (int i = 0; i < rows; i++) {
             const vec x = vec_set1(listed == LISTED_BY_ROW ? t->vectors[i][depth] : a[i * a_row]);
             UNROLL
-            for (int j = 0; j < nv; j++) {
+            for (int j = 0; j < whole; j++) {
                 sum[i][j] = vec_fma(x, row[j], sum[i][j]);
+            }
+            if (end == HALF_END) {
+                half[i] = vec_half_fma(vec_half_of(x), row_end, half[i]);
             }
         }
         if (!listed) {
@@ -73,17 +90,21 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
             b += b_row;
         }
     }
+    UNROLL
+    for (int i = 0; i < rows && end == HALF_END; i++) {
+        sum[i][nv - 1] = vec_of_half(half[i]);
+    }
 }
 
-/* One tile of `rows` x `nv` vectors; where `partial`, only `columns` lanes of the last one count;
- * unless WHOLE, only the listed depths are visited. All but t and columns are constants at each
+/* One tile of `rows` x `nv` vectors, the last as `end` says; unless WHOLE, only the listed depths
+ * are visited. All but t and columns are constants at each
  * call, so the accumulators live in registers. */
-ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const int partial,
+ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const tile_end end,
                         size_t columns, const tile_list listed)
 {
     vec sum[8][8];
     const vec zero = vec_set1(0);
-    const vec_mask mask = vec_first(partial ? columns : 0);
+    const vec_mask mask = vec_first(end == PARTIAL_END ? columns : 0);
 
     if (t->mode == FM_GEMM_CONTINUE) {
         UNROLL
@@ -117,11 +138,11 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
     /* Strides that the compiler knows spare it the address arithmetic, which competes with the
      * multiplications for ports. */
     if (listed) {
-        multiply(t, sum, rows, nv, partial, columns, listed, 1, 0, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, listed, 1, 0, t->b_row);
     } else if (t->a_row == 1) {
-        multiply(t, sum, rows, nv, partial, columns, WHOLE, 1, t->a_col, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, WHOLE, 1, t->a_col, t->b_row);
     } else {
-        multiply(t, sum, rows, nv, partial, columns, WHOLE, t->a_row, 1, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, WHOLE, t->a_row, 1, t->b_row);
     }
 
     real *const c = t->c;

@@ -55,7 +55,8 @@ static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t row
                      .c_row = y_row,
                      .mode = FM_GEMM_STORE,
                      .bias = parameters.bias,
-                     .relu = activation == FM_RELU};
+                     .relu = activation == FM_RELU,
+                     .half_end = parameters.half_end};
 }
 
 static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns parameters,
@@ -217,6 +218,7 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *para
     if (transposed) {
         gemm.b = fm_at(transposed, (ptrdiff_t)columns.begin, kernels->itemsize);
         gemm.b_row = (ptrdiff_t)l->in_stride;
+        gemm.half_end = columns.end > fm_filled(l->inputs, l->in_stride, kernels->itemsize);
         kernels->gemm(&gemm);
     } else if (rows >= MANY_SAMPLES) {
         backward_large(l, kernels, parameters, &gemm, columns, scratch->panel);
@@ -373,7 +375,8 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
                           .c = fm_at(to->weight, (ptrdiff_t)first * to->row, item),
                           .c_row = to->row,
                           .mode = target->mode,
-                          .alpha = target->alpha};
+                          .alpha = target->alpha,
+                          .half_end = to->half_end};
     if (gemm.m && gemm.n) {
         if (!samples && rows > FM_GRADIENT_SAMPLES) {
             gradient_blocked(kernels, &gemm, target, first, scratch->sums);

@@ -40,6 +40,7 @@ typedef struct {
     void *weight, *bias;
     ptrdiff_t row; /* from one input's weights to the next's */
     size_t outputs;
+    int half_end; /* see fm_gemm */
 } fm_columns;
 
 /* What becomes of a gradient: it is stored, or alpha times it is added; or, where there is an
@@ -134,6 +135,13 @@ struct fm_network {
     layer layers[];
 };
 
+/* Columns of a padded row without the half line that is zeros at its end, where there is one. */
+static inline size_t fm_filled(size_t columns, size_t stride, size_t itemsize)
+{
+    const size_t half = FM_ALIGNMENT / 2 / itemsize;
+    return stride - columns >= half ? stride - half : stride;
+}
+
 /* Columns [begin, end) of a layer in a parameter or gradient buffer. */
 static inline fm_columns fm_columns_of(const fm_network *network, const layer *l,
                                        const void *buffer, fm_range columns)
@@ -141,7 +149,8 @@ static inline fm_columns fm_columns_of(const fm_network *network, const layer *l
     const size_t item = network->itemsize;
     return (fm_columns){fm_at(buffer, (ptrdiff_t)(l->weight + columns.begin), item),
                         fm_at(buffer, (ptrdiff_t)(l->bias + columns.begin), item),
-                        (ptrdiff_t)l->out_stride, columns.end - columns.begin};
+                        (ptrdiff_t)l->out_stride, columns.end - columns.begin,
+                        columns.end > fm_filled(l->outputs, l->out_stride, item)};
 }
 
 static inline const layer *fm_last_layer(const fm_network *network)

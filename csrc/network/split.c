@@ -96,8 +96,9 @@ static sizes sizes_of(const fm_network *network, size_t batch, size_t lanes)
                .rate = operations_per_lane_and_nanosecond * (double)lanes};
     for (size_t i = 0; i < network->n_layers; i++) {
         const layer *l = &network->layers[i];
-        /* Whole vectors: a single output takes the time of one. */
-        const double weights = (double)l->inputs * (double)l->out_stride;
+        const size_t filled = fm_filled(l->outputs, l->out_stride, network->itemsize);
+        /* Whole vectors, or a half at the end: a single output takes the time of that. */
+        const double weights = (double)l->inputs * (double)filled;
         *(i ? &s.rest : &s.first) += weights;
         if (i == 1) {
             s.second = weights;
