@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import ops, schedules
+from fastmlp import _core, ops, schedules
 from fastmlp.fitting import Totals, Training
 
 THREADS = (1, 2, 3)
@@ -192,6 +192,21 @@ CASES = [
 @pytest.mark.parametrize(("kind", "x_kind"), CASES)
 def test_training(kind, x_kind, dtype, isa):
     assert_threads_agree(lambda: trained(kind, dtype, x_kind))
+
+
+MEASURED = -1
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam", "l2": 0.1}], ids=["sgd", "adam"])
+@pytest.mark.parametrize("kind", ["digits", "wide", "wide, large batch", "one large batch"])
+def test_training_whatever_an_exchange_costs(kind, options, dtype):
+    fm.set_num_threads(1)
+    expected = bits(trained(kind, dtype, "images", **options))
+    for exchange in (MEASURED, *range(8)):
+        _core.set_exchange(exchange)
+        for n in (2, 3):
+            fm.set_num_threads(n)
+            assert bits(trained(kind, dtype, "images", **options)) == expected
 
 
 @pytest.mark.parametrize(("kind", "x_kind"), CASES)

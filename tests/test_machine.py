@@ -64,6 +64,25 @@ def test_an_unknown_instruction_set_in_the_environment(name, run_python):
     assert all(isa in message for isa in ISAS)
 
 
+@pytest.mark.parametrize("exchange", [None, "", "0", "7"])
+def test_the_environment_says_what_an_exchange_costs(exchange, run_python):
+    printed = run_python(USE, FASTMLP_EXCHANGE=exchange).split()
+    net = fm.MLP([20, 33, 5])
+    X = np.linspace(-1, 1, 700 * 20).reshape(700, 20)
+    net.fit(X, np.arange(700) % 5, epochs=2)
+    assert printed[1] == net._parameters.tobytes().hex()[:4000]
+
+
+@pytest.mark.parametrize("exchange", ["8", "-1", "1.5", " 2", "22", "near"])
+def test_an_exchange_in_the_environment_that_is_none(exchange, run_python):
+    result = run_python("import fastmlp", FASTMLP_EXCHANGE=exchange, check=False)
+    assert result.returncode == 1
+    message = result.stderr.splitlines()[-1]
+    assert message == (
+        f"ImportError: FASTMLP_EXCHANGE is {exchange!r}: it must be a number from 0 to 7"
+    )
+
+
 def test_instruction_sets_differ_by_rounding_only(dtype):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(33, 300)).astype(dtype), rng.normal(size=(300, 65)).astype(dtype)

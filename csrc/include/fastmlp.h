@@ -54,6 +54,13 @@ int fm_get_num_threads(void);
 /* Of those, the threads that calls in other threads of the process have left free, 1 at least. */
 int fm_get_free_threads(void);
 
+/* Take it that a cache line which another core has written costs 2^exchange nanoseconds where
+ * several are on their way: 0 to FM_MOST_EXCHANGE, 2 where cores share a cache; -1, as to begin
+ * with, to have it measured in training. It decides how many threads a step takes, and how they
+ * share it, and never a result. */
+enum { FM_MOST_EXCHANGE = 7 };
+void fm_set_exchange(int exchange);
+
 /* ---- arrays ---------------------------------------------------------------------------- */
 
 typedef enum { FM_FLOAT32 = 0, FM_FLOAT64 = 1, FM_UINT8 = 2 } fm_dtype;

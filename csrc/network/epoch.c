@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include "barrier.h"
+#include "exchange.h"
 #include "step.h"
 #include "subnormals.h"
 
@@ -212,16 +213,27 @@ static void train(void *context, size_t part, size_t parts)
 /* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
 enum { GRADIENT, TRAINING };
 
-static size_t lay_out(const fm_network *network, const fm_samples *x, size_t batch_size,
-                      int threads, int purpose, void *base, fm_step *step, size_t **order)
+static fm_split split_of(const fm_step *step, const fm_network *network, const fm_samples *x,
+                         size_t batch_size, int threads, int purpose, int exchange)
 {
     const size_t batch = fm_min(batch_size, x->rows);
     /* Nor where threads meet after the gradient: there each has but a share of it. */
     const fm_optimizer *o = step->optimizer;
     const int meets = fm_is_of_batch(step->loss) || (o && (o->clip_norm > 0 || o->max_norm > 0));
-    step->split = fm_split_of(network, step->kernels->lanes, batch,
-                              (size_t)(threads > 0 ? threads : 1), purpose == TRAINING && !meets);
-    return fm_step_lay_out(network, x, batch_size, base, step, order);
+    return fm_split_of(network, step->kernels->lanes, batch, (size_t)(threads > 0 ? threads : 1),
+                       purpose == TRAINING && !meets, exchange);
+}
+
+/* What threads cost each other is measured where that can decide: where it may pay to share. */
+static fm_split measured_split(const fm_step *step, const fm_network *network, const fm_samples *x,
+                               size_t batch_size, int threads, int purpose)
+{
+    const fm_split split = split_of(step, network, x, batch_size, threads, purpose, 0);
+    if (split.threads == 1) {
+        return split;
+    }
+    return split_of(step, network, x, batch_size, threads, purpose,
+                    fm_measure_exchange((int)split.threads));
 }
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
@@ -235,10 +247,14 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
                     .loss = loss,
                     .training = &options,
                     .n_buffers = 1 + fm_optimizer_buffers(optimizer)};
-    size_t *order;
-    const size_t gradient = lay_out(network, x, batch_size, threads, GRADIENT, NULL, &step, &order);
-    const size_t training = lay_out(network, x, batch_size, threads, TRAINING, NULL, &step, &order);
-    return gradient > training ? gradient : training;
+    size_t most = 0, *order;
+    for (int purpose = GRADIENT; purpose <= TRAINING; purpose++) {
+        for (int exchange = 0; exchange <= FM_MOST_EXCHANGE; exchange++) {
+            step.split = split_of(&step, network, x, batch_size, threads, purpose, exchange);
+            most = fm_max(most, fm_step_lay_out(network, x, batch_size, NULL, &step, &order));
+        }
+    }
+    return most;
 }
 
 /* Prepare a step in the caller's workspace. */
@@ -269,11 +285,12 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
         step->buffers.of[i] = i > fm_optimizer_states(optimizer) ? optimizer->average
                                                                  : optimizer->state[i - 1];
     }
+    step->split = measured_split(step, network, x, batch_size, threads, purpose);
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
-        lay_out(network, x, batch_size, threads, purpose, NULL, step, order) > workspace_size) {
+        fm_step_lay_out(network, x, batch_size, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
-    lay_out(network, x, batch_size, threads, purpose, workspace, step, order);
+    fm_step_lay_out(network, x, batch_size, workspace, step, order);
     fm_step_look_at_zeros(step);
     if (loss->kind == FM_CUSTOM_LOSS) {
         /* Its function is told the samples. */

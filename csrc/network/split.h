@@ -12,8 +12,8 @@ typedef struct {
 } fm_split;
 
 /* The quickest way, by a model of its costs, for batches of `batch` on up to `threads` threads
- * with vectors of `lanes` elements. */
+ * with vectors of `lanes` elements, where a line from another core costs 2^exchange ns. */
 fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size_t threads,
-                     int may_replicate);
+                     int may_replicate, int exchange);
 
 #endif

@@ -27,13 +27,13 @@ from .errors import DivergenceError
 from .eval_metrics import Metric
 from .history import History
 from .machine import (
+    apply_environment,
     available_isas,
     config,
     get_include,
     get_isa,
     get_num_threads,
     set_isa,
-    set_isa_from_environment,
     set_num_threads,
     show_config,
 )
@@ -81,7 +81,7 @@ __all__ = [
 _LAZY_MODULES = ("data", "metrics", "plot", "reference", "study")
 _CONVERSIONS = ("from_sklearn", "from_torch")
 
-set_isa_from_environment()
+apply_environment()
 
 
 def load(path: FilePath, loss: str | losses.AnyLoss | None = None) -> MLP:

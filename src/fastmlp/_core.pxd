@@ -20,6 +20,7 @@ cdef extern from "fastmlp.h" nogil:
     const char *fm_available_isa(size_t index)
     const char *fm_get_isa()
     fm_status fm_set_isa(const char *name)
+    void fm_set_exchange(int exchange)
     const char *fm_compiler()
     void fm_set_num_threads(int n)
     int fm_get_num_threads()

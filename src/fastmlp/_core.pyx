@@ -160,6 +160,10 @@ def set_isa(str name):
     check(fm_set_isa(name.encode()))
 
 
+def set_exchange(int exchange):
+    fm_set_exchange(exchange)
+
+
 def compiler():
     return fm_compiler().decode()
 

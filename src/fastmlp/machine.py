@@ -12,6 +12,9 @@ import numpy as np
 from . import _core
 from .checks import check_positive_int
 
+EXCHANGES = tuple("01234567")
+"""What FASTMLP_EXCHANGE may be: a cache line takes 2 to the power of it nanoseconds."""
+
 _lock = threading.Lock()
 _requested = 0
 """What `set_num_threads` was last told; 0 is OpenMP's own number."""
@@ -45,14 +48,19 @@ def set_isa(name: str) -> None:
     _core.set_isa(name)
 
 
-def set_isa_from_environment() -> None:
-    """Apply FASTMLP_ISA, if it is set and not empty."""
+def apply_environment() -> None:
+    """Apply FASTMLP_ISA and FASTMLP_EXCHANGE, those that are set and not empty."""
     name = os.environ.get("FASTMLP_ISA")
     if name and name not in available_isas():
         known = ", ".join(available_isas())
         raise ImportError(f"FASTMLP_ISA is {name!r}: this machine can run {known}")
     if name:
         _core.set_isa(name)
+    exchange = os.environ.get("FASTMLP_EXCHANGE")
+    if exchange and exchange not in EXCHANGES:
+        raise ImportError(f"FASTMLP_EXCHANGE is {exchange!r}: it must be a number from 0 to 7")
+    if exchange:
+        _core.set_exchange(int(exchange))
 
 
 def get_num_threads() -> int:

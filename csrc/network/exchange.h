@@ -1,0 +1,11 @@
+/* What it costs threads to need each other's results. */
+#ifndef FM_EXCHANGE_H
+#define FM_EXCHANGE_H
+
+#include "fastmlp.h"
+
+/* See fm_set_exchange: as it was set, or else as it is on so many threads now, or was at most a
+ * quarter of a second ago. */
+int fm_measure_exchange(int threads);
+
+#endif
