@@ -92,20 +92,31 @@ static void run(const tiles *those, const tile_args *t, size_t nv, size_t last)
     }
 }
 
+/* Move on by so many rows. */
+static void next_rows(tile_args *t, size_t rows)
+{
+    if (!t->lines) {
+        t->a += (ptrdiff_t)rows * t->a_row;
+    } else if (t->a_row == 1) {
+        t->first += rows;
+    } else {
+        t->lines += rows;
+    }
+    t->c += (ptrdiff_t)rows * t->c_row;
+}
+
 /* m rows, a multiple of 4, of a panel of nv vectors. */
 static void panel(tile_args t, size_t m, size_t nv, size_t last)
 {
 #if FM_SIMD == 512
     for (; m >= 8; m -= 8) {
         run(&of_8_rows, &t, nv, last);
-        t.a += 8 * t.a_row;
-        t.c += 8 * t.c_row;
+        next_rows(&t, 8);
     }
 #endif
     for (; m; m -= 4) {
         run(&of_4_rows, &t, nv, last);
-        t.a += 4 * t.a_row;
-        t.c += 4 * t.c_row;
+        next_rows(&t, 4);
     }
 }
 
@@ -167,12 +178,10 @@ static void rows_of(tile_args t, size_t m, size_t n)
     if (whole) {
         columns_of_rows(t, whole, n);
     }
-    t.a += (ptrdiff_t)whole * t.a_row;
-    t.c += (ptrdiff_t)whole * t.c_row;
+    next_rows(&t, whole);
     for (size_t i = whole; i < m; i++) {
         single_row(t, n);
-        t.a += t.a_row;
-        t.c += t.c_row;
+        next_rows(&t, 1);
     }
 }
 
@@ -183,6 +192,8 @@ static tile_args args_of(const fm_gemm *g)
         .a = g->a,
         .a_row = g->a_row,
         .a_col = g->a_col,
+        .lines = (const real *const *)g->a_lines,
+        .first = g->a_first,
         .b = g->b,
         .b_row = g->b_row,
         .c = g->c,
@@ -201,6 +212,7 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
     const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
     rows.half_end = 0;
+    rows.lines = NULL;
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;
         tile_args t = rows;
@@ -256,7 +268,7 @@ static void gemm(const fm_gemm *g)
         }
         for (size_t i = 0; i < g->m; i += rows) {
             block.m = smaller(rows, g->m - i);
-            block.a = (const real *)g->a + (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col;
+            fm_gemm_begin(&block, g, i, p, sizeof(real));
             block.c = (real *)g->c + (ptrdiff_t)i * g->c_row;
             rows_of(args_of(&block), block.m, block.n);
         }

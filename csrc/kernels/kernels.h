@@ -18,12 +18,16 @@ typedef enum {
 /* c (m, n) from a (m, k) and b (k, n); a[i][p] = a[i * a_row + p * a_col], where one of the two
  * strides is 1; b and c have contiguous rows. bias (n), if not NULL, is added to the finished sum
  * and relu, if set, clips the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only.
+ * Where a_lines is not NULL, it says in place of a where a's rows begin, if a_col is 1, or its
+ * columns, if a_row is 1, the elements of each from a_first on; `packed_gemm` does without.
  * half_end says of an n of whole FM_ALIGNMENT bytes that b and bias, and c where it is read, hold
  * zeros in the second half of the last of them; `packed_gemm` does without. */
 typedef struct {
     size_t m, n, k;
     const void *a;
     ptrdiff_t a_row, a_col;
+    const void *const *a_lines;
+    size_t a_first;
     const void *b;
     ptrdiff_t b_row;
     void *c;
@@ -33,6 +37,19 @@ typedef struct {
     const void *bias;
     int relu, half_end;
 } fm_gemm;
+
+/* Have the a of a block of g begin in row i and column p. */
+static inline void fm_gemm_begin(fm_gemm *block, const fm_gemm *g, size_t i, size_t p, size_t item)
+{
+    if (!g->a_lines) {
+        const ptrdiff_t at = (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col;
+        block->a = (const char *)g->a + at * (ptrdiff_t)item;
+        return;
+    }
+    const int by_row = g->a_col == 1;
+    block->a_lines = g->a_lines + (by_row ? i : p);
+    block->a_first = g->a_first + (by_row ? p : i);
+}
 
 /* The non-zeros of a row of x, ascending by column. */
 typedef struct {
@@ -137,26 +154,26 @@ typedef struct fm_kernels {
      * outputs have room for n + lanes elements. Of one row alone: row1 = row0 and value1 = value0.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
      * sparse_pair: the same for two rows of one index.
-     * listed_gemm: the gemm of FM_MARK_GROUP rows of a, which begin at `rows`, over the depths
-     * where one of them is not zero; mode store, n a multiple of the vector; list is scratch of k +
-     * lanes elements. NULL where pairs of rows are quicker;
+     * listed_gemm: the gemm of FM_MARK_GROUP rows of a, given by a_lines, over the depths where
+     * one of them is not zero; mode store, n a multiple of the vector; list is scratch of k + lanes
+     * elements. NULL where pairs of rows are quicker;
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED;
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set its bit of marks[g];
      * marked_gemm: the gemm, modes store and add scaled, n a multiple of the vector, of an a whose
-     * column p is samples[p] from element `first` on, and zero in rows 4g to 4g + 3 unless bit
-     * p % 32 of marks[p / 32 * stride + g] is set; list is scratch of 32 * words + 16 elements. */
+     * columns are given by a_lines, and zero in rows 4g to 4g + 3 of column p unless bit p % 32 of
+     * marks[p / 32 * stride + g] is set; list is scratch of 32 * words + 16 elements. */
     size_t (*compress)(size_t n, const void *row0, const void *row1, uint32_t *index, void *value0,
                        void *value1);
     void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
     void (*sparse_pair)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
-    void (*listed_gemm)(const fm_gemm *args, const void *const *rows, uint32_t *list);
+    void (*listed_gemm)(const fm_gemm *args, uint32_t *list);
     void (*sparse_sum)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                        fm_gemm_mode mode, double alpha, void *c);
     void (*mark)(size_t n, const void *row, unsigned sample, uint32_t *marks);
-    void (*marked_gemm)(const fm_gemm *args, const void *const *samples, size_t first,
-                        const uint32_t *marks, size_t words, size_t stride, uint32_t *list);
+    void (*marked_gemm)(const fm_gemm *args, const uint32_t *marks, size_t words, size_t stride,
+                        uint32_t *list);
     /* y (n) = column sums of x (m, n), or y + alpha * them with FM_GEMM_ADD_SCALED */
     void (*column_sums)(size_t m, size_t n, const void *x, ptrdiff_t x_row, fm_gemm_mode mode,
                         double alpha, void *y);

@@ -419,12 +419,12 @@ static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
 
 /* Four rows have half as many more columns in their list than two, and need a third fewer vectors
  * of b, which come from the second-level cache. That pays where a vector is a cache line. */
-static void listed_gemm(const fm_gemm *g, const void *const *rows, uint32_t *list)
+static void listed_gemm(const fm_gemm *g, uint32_t *list)
 {
-    const real *const *x = (const real *const *)rows;
+    const real *const *x = (const real *const *)g->a_lines;
     tile_args t = {
         .k = list_columns(g->k, x, list),
-        .vectors = x,
+        .lines = x,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = FM_GEMM_STORE,
@@ -466,11 +466,11 @@ static size_t list_samples(size_t words, const uint32_t *marks, size_t stride, u
     return count;
 }
 
-static void marked_gemm(const fm_gemm *g, const void *const *samples, size_t first,
-                        const uint32_t *marks, size_t words, size_t stride, uint32_t *list)
+static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, size_t stride,
+                        uint32_t *list)
 {
     tile_args t = {
-        .vectors = (const real *const *)samples,
+        .lines = (const real *const *)g->a_lines,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = g->mode,
@@ -485,7 +485,7 @@ static void marked_gemm(const fm_gemm *g, const void *const *samples, size_t fir
         const size_t rows = g->m - i < GROUP ? 1 : GROUP;
         const size_t end = g->m - i < GROUP ? g->m : i + GROUP;
         for (size_t r = i; r < end; r += rows) {
-            t.first = first + r;
+            t.first = g->a_first + r;
             for (size_t j = 0; j < g->n;) {
                 const int nv = next_vectors(&t, g->n - j, g->half_end && rows == GROUP);
                 t.b = (const real *)g->b + j;

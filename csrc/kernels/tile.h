@@ -18,13 +18,16 @@ typedef struct {
     real alpha;
     int relu, half_end;   /* see fm_gemm */
     const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
-    /* In listed tiles, in place of a: where its rows begin, whose columns are the depths, or where
-     * the depths do, whose elements from `first` on are the rows. */
-    const real *const *vectors;
+    /* Unless NULL, in place of a: where its rows begin, or where its columns do, the depths; the
+     * elements of each from `first` on. */
+    const real *const *lines;
     size_t first;
 } tile_args;
 
 typedef enum { WHOLE, LISTED_BY_ROW, LISTED_BY_DEPTH } tile_list;
+
+/* Where multiply finds a. */
+typedef enum { STRIDED, LINES_OF_ROWS, LINES_OF_DEPTHS } tile_source;
 
 /* Of the last vector all lanes count, or the first `columns`, or the first half, the others of b's
  * being zeros. */
@@ -40,14 +43,20 @@ enum { PREFETCH = 24 };
 
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
-                            const tile_end end, size_t columns, const tile_list listed,
-                            ptrdiff_t a_row, ptrdiff_t a_col, ptrdiff_t b_row)
+                            const tile_end end, size_t columns, const int listed,
+                            const tile_source source, ptrdiff_t a_row, ptrdiff_t a_col,
+                            ptrdiff_t b_row)
 {
     const vec zero = vec_set1(0);
     const vec_mask mask = vec_first(end == PARTIAL_END ? columns : 0);
     const int whole = end == HALF_END ? nv - 1 : nv;
     const real *a = t->a, *b = t->b;
+    const real *line[8];
     vec_half half[8];
+    UNROLL
+    for (int i = 0; i < rows && source == LINES_OF_ROWS; i++) {
+        line[i] = t->lines[i] + t->first;
+    }
     UNROLL
     for (int i = 0; i < rows; i++) {
         half[i] = vec_half_of(sum[i][nv - 1]);
@@ -60,8 +69,8 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         if (listed) {
             b = t->b + (ptrdiff_t)depth * b_row;
         }
-        if (listed == LISTED_BY_DEPTH) {
-            a = t->vectors[depth] + t->first;
+        if (source == LINES_OF_DEPTHS) {
+            a = t->lines[depth] + t->first;
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
@@ -76,7 +85,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         const vec_half row_end = end == HALF_END ? vec_half_load(b + whole * LANES) : half[0];
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(listed == LISTED_BY_ROW ? t->vectors[i][depth] : a[i * a_row]);
+            const vec x = vec_set1(source == LINES_OF_ROWS ? line[i][depth] : a[i * a_row]);
             UNROLL
             for (int j = 0; j < whole; j++) {
                 sum[i][j] = vec_fma(x, row[j], sum[i][j]);
@@ -86,8 +95,10 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
             }
         }
         if (!listed) {
-            a += a_col;
             b += b_row;
+        }
+        if (source == STRIDED) {
+            a += a_col;
         }
     }
     UNROLL
@@ -138,11 +149,16 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
     /* Strides that the compiler knows spare it the address arithmetic, which competes with the
      * multiplications for ports. */
     if (listed) {
-        multiply(t, sum, rows, nv, end, columns, listed, 1, 0, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 1,
+                 listed == LISTED_BY_ROW ? LINES_OF_ROWS : LINES_OF_DEPTHS, 1, 0, t->b_row);
+    } else if (t->a_row == 1 && t->lines) {
+        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_DEPTHS, 1, 0, t->b_row);
     } else if (t->a_row == 1) {
-        multiply(t, sum, rows, nv, end, columns, WHOLE, 1, t->a_col, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, 1, t->a_col, t->b_row);
+    } else if (t->lines) {
+        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_ROWS, 1, 0, t->b_row);
     } else {
-        multiply(t, sum, rows, nv, end, columns, WHOLE, t->a_row, 1, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, t->a_row, 1, t->b_row);
     }
 
     real *const c = t->c;

@@ -4,12 +4,12 @@
 #include "network.h"
 
 /* Rows go in fours or in pairs, which share a list. */
-static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const void *const *x,
-                       const fm_scratch *scratch)
+static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
+    const void *const *x = g->a_lines;
     uint32_t *index = scratch->index;
     if (kernels->listed_gemm && g->m == FM_MARK_GROUP && g->n % kernels->lanes == 0) {
-        kernels->listed_gemm(g, x, index);
+        kernels->listed_gemm(g, index);
         return;
     }
     for (size_t i = 0; i < g->m; i += 2) {
@@ -63,20 +63,22 @@ static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns 
                           size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
                           fm_activation activation, const fm_scratch *scratch)
 {
-    const fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
+    fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
+    gemm.a_lines = x;
+    gemm.a_col = 1;
     if (gemm.n) {
-        skip_zeros(kernels, &gemm, x, scratch);
+        skip_zeros(kernels, &gemm, scratch);
         activate(l, kernels, activation, rows, gemm.n, y, y_row);
     }
 }
 
 static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
-                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
-                    fm_activation activation)
+                    fm_rows x, void *y, ptrdiff_t y_row, fm_activation activation)
 {
     fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
-    gemm.a = x;
-    gemm.a_row = x_row;
+    gemm.a = x.data;
+    gemm.a_row = x.stride;
+    gemm.a_lines = x.lines;
     gemm.a_col = 1;
     if (gemm.n) {
         kernels->gemm(&gemm);
@@ -227,21 +229,20 @@ static void backward(const layer *l, const fm_kernels *kernels, const void *para
     }
 }
 
-/* Of the inputs from `first` on that are marked, those from `begin` on. */
-static void marked_block(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
-                         size_t first, size_t begin, const fm_scratch *scratch)
+/* Of the inputs that are marked, those from `begin` on. */
+static void marked_block(const fm_kernels *kernels, const fm_gemm *g, size_t begin,
+                         const fm_scratch *scratch)
 {
-    kernels->marked_gemm(g, samples, first + begin, scratch->marks + begin / FM_MARK_GROUP,
-                         (g->k + 31) / 32, scratch->marks_stride, scratch->list);
+    kernels->marked_gemm(g, scratch->marks + begin / FM_MARK_GROUP, (g->k + 31) / 32,
+                         scratch->marks_stride, scratch->list);
 }
 
-static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
-                         size_t first, const fm_scratch *scratch)
+static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
     memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
     for (size_t i = 0; i < g->k; i++) {
-        kernels->mark(g->m, fm_at(samples[i], (ptrdiff_t)first, kernels->itemsize),
+        kernels->mark(g->m, fm_at(g->a_lines[i], (ptrdiff_t)g->a_first, kernels->itemsize),
                       (unsigned)(i % 32), scratch->marks + i / 32 * stride);
     }
 }
@@ -253,21 +254,21 @@ static void use_block(const fm_kernels *kernels, const fm_target *target, fm_ran
 }
 
 /* A gradient for a step of an optimizer, used block by block while it is in the cache. */
-static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, const void *const *samples,
+static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, int skip,
                           const fm_target *target, size_t first, const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize, inputs = fm_update_inputs(target->update, g->n, item);
     fm_gemm block = *g;
     block.c = scratch->sums;
     block.c_row = (ptrdiff_t)g->n;
-    if (samples) {
-        mark_samples(kernels, g, samples, first, scratch);
+    if (skip) {
+        mark_samples(kernels, g, scratch);
     }
     for (size_t i = 0; i < g->m; i += inputs) {
         block.m = fm_min(inputs, g->m - i);
-        block.a = fm_at(g->a, (ptrdiff_t)i * g->a_row, item);
-        if (samples) {
-            marked_block(kernels, &block, samples, first, i, scratch);
+        fm_gemm_begin(&block, g, i, 0, item);
+        if (skip) {
+            marked_block(kernels, &block, i, scratch);
         } else {
             kernels->gemm(&block);
         }
@@ -288,7 +289,7 @@ static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, const 
         block.c_row = (ptrdiff_t)g->n;
         for (size_t p = 0; p < g->k; p += FM_GRADIENT_SAMPLES) {
             block.k = fm_min(FM_GRADIENT_SAMPLES, g->k - p);
-            block.a = fm_at(g->a, (ptrdiff_t)i * g->a_row + (ptrdiff_t)p * g->a_col, item);
+            fm_gemm_begin(&block, g, i, p, item);
             block.b = fm_at(g->b, (ptrdiff_t)p * g->b_row, item);
             block.mode = p ? FM_GEMM_CONTINUE : FM_GEMM_STORE;
             kernels->gemm(&block);
@@ -358,18 +359,20 @@ static void gradient_of_biases(const layer *l, const fm_kernels *kernels, size_t
     }
 }
 
-static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *const *samples, const void *dy, const fm_target *target,
-                     fm_range inputs, fm_range biases, const fm_scratch *scratch)
+static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, fm_rows x, int skip,
+                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
+                     const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize, first = inputs.begin;
     const fm_columns *to = &target->columns;
     const fm_gemm gemm = {.m = inputs.end - inputs.begin,
                           .n = to->outputs,
                           .k = rows,
-                          .a = fm_at(x, (ptrdiff_t)first, item),
+                          .a = x.lines ? NULL : fm_at(x.data, (ptrdiff_t)first, item),
                           .a_row = 1,
-                          .a_col = (ptrdiff_t)l->in_stride,
+                          .a_col = x.stride,
+                          .a_lines = x.lines,
+                          .a_first = first,
                           .b = dy,
                           .b_row = (ptrdiff_t)l->out_stride,
                           .c = fm_at(to->weight, (ptrdiff_t)first * to->row, item),
@@ -378,15 +381,15 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, con
                           .alpha = target->alpha,
                           .half_end = to->half_end};
     if (gemm.m && gemm.n) {
-        if (!samples && rows > FM_GRADIENT_SAMPLES) {
+        if (!skip && rows > FM_GRADIENT_SAMPLES) {
             gradient_blocked(kernels, &gemm, target, first, scratch->sums);
-        } else if (!samples && scratch->panel && rows >= MANY_SAMPLES) {
+        } else if (!x.lines && scratch->panel && rows >= MANY_SAMPLES) {
             gradient_large(kernels, &gemm, target, first, scratch);
         } else if (target->update) {
-            gradient_used(kernels, &gemm, samples, target, first, scratch);
-        } else if (samples) {
-            mark_samples(kernels, &gemm, samples, first, scratch);
-            marked_block(kernels, &gemm, samples, first, 0, scratch);
+            gradient_used(kernels, &gemm, skip, target, first, scratch);
+        } else if (skip) {
+            mark_samples(kernels, &gemm, scratch);
+            marked_block(kernels, &gemm, 0, scratch);
         } else {
             kernels->gemm(&gemm);
         }

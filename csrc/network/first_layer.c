@@ -119,8 +119,8 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
             l->type->forward_group(l, step->kernels, parameters, end - i, x + i, to, y_row,
                                    activation, &step->scratch[part]);
         } else {
-            l->type->forward(l, step->kernels, parameters, end - i, x[i], (ptrdiff_t)l->in_stride,
-                             to, y_row, activation);
+            const fm_rows strided = {x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL};
+            l->type->forward(l, step->kernels, parameters, end - i, strided, to, y_row, activation);
         }
     }
 }
@@ -157,9 +157,11 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *tar
     const void *dy = fm_at(fm_step_rest(step, part)->deltas[0], (ptrdiff_t)own.columns.begin,
                            net->itemsize);
     if (!step->x->starts) {
-        l->type->gradient(l, step->kernels, batch.count, input_of(step, part, 0),
-                          step->skip_gradient ? rows_of(step, part) : NULL, dy, target, own.inputs,
-                          own.biases, scratch);
+        const int by_lines = step->skip_gradient || step->in_place;
+        const fm_rows x = {input_of(step, part, 0), (ptrdiff_t)l->in_stride,
+                           by_lines ? rows_of(step, part) : NULL};
+        l->type->gradient(l, step->kernels, batch.count, x, step->skip_gradient, dy, target,
+                          own.inputs, own.biases, scratch);
         return;
     }
     const fm_dropout dropout = fm_step_dropout(step, 0);

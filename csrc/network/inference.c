@@ -187,7 +187,8 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
         } else if (i == 0 && f->skip) {
             forward_groups(f, parameters, rows, x, x_row, y, y_row, fused, &lists);
         } else {
-            l->type->forward(l, f->kernels, parameters, rows, x, x_row, y, y_row, fused);
+            l->type->forward(l, f->kernels, parameters, rows, (fm_rows){x, x_row, NULL}, y, y_row,
+                             fused);
         }
         if (look && has_bad_sample(f, first, rows, y, y_row)) {
             f->bad_sample = 1;

@@ -43,6 +43,14 @@ typedef struct {
     int half_end; /* see fm_gemm */
 } fm_columns;
 
+/* Rows of a matrix: `stride` elements apart, from `data` on, or where `lines` says that each
+ * begins, if that is not NULL. */
+typedef struct {
+    const void *data;
+    ptrdiff_t stride;
+    const void *const *lines;
+} fm_rows;
+
 /* What becomes of a gradient: it is stored, or alpha times it is added; or, where there is an
  * update, it is used for a step of the parameters, and stored nowhere. */
 typedef struct {
@@ -61,11 +69,10 @@ typedef struct {
 /* What a kind of layer can do. Buffers hold a batch, one sample a row, rows `in_stride` or
  * `out_stride` elements apart. Threads call these at the same time with disjoint rows or blocks. */
 typedef struct {
-    /* Columns of y = f(x) for `rows` rows, y pointing at the first; x's rows are x_row apart, y's
-     * y_row apart. The columns may include the padding. */
+    /* Columns of y = f(x) for `rows` rows, y pointing at the first; y's rows are y_row apart. The
+     * columns may include the padding. */
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
-                    const void *x, ptrdiff_t x_row, void *y, ptrdiff_t y_row,
-                    fm_activation activation);
+                    fm_rows x, void *y, ptrdiff_t y_row, fm_activation activation);
     /* The same for up to FM_MARK_GROUP rows of x that begin anywhere. Zeros are skipped, and
      * columns cut at multiples of FM_ALIGNMENT bytes. */
     void (*forward_group)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
@@ -83,11 +90,10 @@ typedef struct {
                      const void *transposed, size_t rows, const void *dy, void *dx,
                      fm_range columns, const fm_scratch *scratch);
     /* The gradient of the weights of these inputs and of all the target's columns, and of the
-     * biases; dy points at the first column. Where samples is not NULL, it says where rows of x
-     * begin, and their zeros are skipped. */
-    void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, const void *x,
-                     const void *const *samples, const void *dy, const fm_target *target,
-                     fm_range inputs, fm_range biases, const fm_scratch *scratch);
+     * biases; dy points at the first column. The zeros of x may be skipped if it has lines. */
+    void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, fm_rows x, int skip,
+                     const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
+                     const fm_scratch *scratch);
     /* The same for sparse samples, whose entries are used up; inputs are those that the entries
      * were collected for. */
     void (*gradient_sparse)(const layer *l, const fm_kernels *kernels, size_t rows, const void *dy,

@@ -81,9 +81,10 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
     const size_t item = net->itemsize;
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
+    const fm_rows x = {fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
+                       NULL};
     l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->buffers.of[0], columns),
-                     rows.end - rows.begin,
-                     fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
+                     rows.end - rows.begin, x,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
                      fm_step_activation(net, i));
     fm_step_finish_outputs(step, rest, batch, i, rows, columns);
@@ -302,9 +303,10 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
         if (i == 0) {
             fm_first_gradient(step, batch, &target, part, own);
         } else {
-            l->type->gradient(l, step->kernels, batch.count,
-                              fm_step_output(step, rest, batch, i - 1), NULL, rest->deltas[i],
-                              &target, own.inputs, own.biases, &step->scratch[part]);
+            const fm_rows x = {fm_step_output(step, rest, batch, i - 1), (ptrdiff_t)l->in_stride,
+                               NULL};
+            l->type->gradient(l, step->kernels, batch.count, x, 0, rest->deltas[i], &target,
+                              own.inputs, own.biases, &step->scratch[part]);
         }
     }
 }

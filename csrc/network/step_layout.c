@@ -201,7 +201,6 @@ void fm_step_look_at_zeros(fm_step *step)
     const double kept = 1 / fm_step_dropout(step, 0).factor;
     step->skip_forward = kept * density.elements < FM_DENSE_ENOUGH;
     step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
-    /* What skips zeros takes its rows from anywhere. */
-    step->in_place = step->skip_forward && step->skip_gradient && kept == 1 &&
-                     step->x->dtype == step->network->dtype;
+    /* What packs its rows wants them side by side. */
+    step->in_place = kept == 1 && step->x->dtype == step->network->dtype && !step->split.by_layers;
 }
