@@ -232,8 +232,16 @@ static fm_split measured_split(const fm_step *step, const fm_network *network, c
     if (split.threads == 1) {
         return split;
     }
-    return split_of(step, network, x, batch_size, threads, purpose,
-                    fm_measure_exchange((int)split.threads));
+    const int exchange = fm_measure_exchange((int)split.threads);
+    return exchange == FM_NO_EXCHANGE
+               ? split_of(step, network, x, batch_size, 1, purpose, 0)
+               : split_of(step, network, x, batch_size, threads, purpose, exchange);
+}
+
+static int are_equal(fm_split a, fm_split b)
+{
+    return a.threads == b.threads && a.by_columns == b.by_columns && a.replicated == b.replicated &&
+           a.by_layers == b.by_layers;
 }
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
@@ -247,11 +255,17 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
                     .loss = loss,
                     .training = &options,
                     .n_buffers = 1 + fm_optimizer_buffers(optimizer)};
-    size_t most = 0, *order;
+    /* Of any way that a measurement may lead to, and of a single thread. */
+    step.split = split_of(&step, network, x, batch_size, 1, TRAINING, 0);
+    size_t *order, most = fm_step_lay_out(network, x, batch_size, NULL, &step, &order);
     for (int purpose = GRADIENT; purpose <= TRAINING; purpose++) {
         for (int exchange = 0; exchange <= FM_MOST_EXCHANGE; exchange++) {
-            step.split = split_of(&step, network, x, batch_size, threads, purpose, exchange);
-            most = fm_max(most, fm_step_lay_out(network, x, batch_size, NULL, &step, &order));
+            const fm_split split = split_of(&step, network, x, batch_size, threads, purpose,
+                                            exchange);
+            if (!are_equal(split, step.split)) {
+                step.split = split;
+                most = fm_max(most, fm_step_lay_out(network, x, batch_size, NULL, &step, &order));
+            }
         }
     }
     return most;

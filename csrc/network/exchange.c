@@ -10,6 +10,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "barrier.h"
 #include "ops.h"
 
 /* Threads hand a line on, one to the next, round and round. It is timed over so many hands, so
@@ -21,9 +22,12 @@ enum { HANDS = 64, TIMES = 6 };
  * large a share by having several lines on their way. */
 static const double hidden = 20, hidden_share = 0.7;
 
-/* For how long a measurement is good, in seconds; and for how long threads try: where one of them
- * is without its core for longer, they had better share nothing, for a while. */
-static const double good_for = 0.25, patience = 0.0005, late_for = 0.02;
+/* For how long a measurement is good, in seconds. */
+static const double good_for = 0.25;
+/* For how long threads try, once all have come: where one of them is without its core for longer,
+ * they had better share nothing. That is good for at least so long, and for so many times as long
+ * as it took to find out. */
+static const double patience = 0.0005, late_for = 0.02, late_times = 20;
 
 static _Atomic int given = -1;
 
@@ -39,18 +43,20 @@ static _Atomic double known_until;
 typedef struct {
     _Alignas(FM_ALIGNMENT) _Atomic uint32_t hand;
     _Alignas(FM_ALIGNMENT) _Atomic int late;
-    double began, quickest; /* of the first thread */
+    fm_barrier barrier;
+    size_t parts;
+    double quickest; /* in seconds */
 } ring;
 
 /* Looks at the line between two looks at the clock. */
 enum { LOOKS = 4096 };
 
-/* Wait for the line to come with a number; whether it did. */
-static int comes(ring *r, uint32_t number)
+/* Wait for the line to come with a number; whether it did in time. */
+static int comes(ring *r, uint32_t number, double began)
 {
     for (size_t i = 1; r->hand != number; i++) {
         if (i % LOOKS == 0) {
-            if (omp_get_wtime() - r->began > patience) {
+            if (omp_get_wtime() - began > patience) {
                 r->late = 1;
             }
             if (r->late) {
@@ -66,39 +72,52 @@ static void hand_on(void *context, size_t part, size_t parts)
 {
     ring *r = context;
     const size_t rounds = HANDS / parts + 1;
-    double began = r->began;
+    fm_barrier_meet(&r->barrier, parts);
+    const double met = omp_get_wtime();
+    double began = met;
+    if (part == 0) {
+        r->parts = parts;
+    }
     for (size_t round = 0; round <= TIMES * rounds; round++) {
         const uint32_t number = (uint32_t)(round * parts + part);
-        if (!comes(r, number)) {
+        if (!comes(r, number, met)) {
             return;
         }
         if (part == 0 && round % rounds == 0) {
             const double now = omp_get_wtime(), took = (now - began) / (double)(rounds * parts);
             began = now;
-            /* At first threads were still on their way. */
-            r->quickest = round > rounds && took < r->quickest ? took : r->quickest;
+            r->quickest = round && took < r->quickest ? took : r->quickest;
         }
         r->hand = number + 1;
     }
 }
 
+static int exchange_of(const ring *r)
+{
+    const double nanoseconds = (1 - hidden_share) * (r->quickest * 1e9 - hidden);
+    const double exchange = nanoseconds > 1 ? round(log2(nanoseconds)) : 0;
+    return exchange < FM_MOST_EXCHANGE ? (int)exchange : FM_MOST_EXCHANGE;
+}
+
 int fm_measure_exchange(int threads)
 {
-    const double now = omp_get_wtime();
     const int told = given;
     if (told >= 0) {
         return told;
     }
-    if (known_threads == threads && now < known_until) {
+    const double began = omp_get_wtime();
+    if (known_threads == threads && began < known_until) {
         return known_exchange;
     }
-    ring r = {.began = now, .quickest = 1};
+    ring r = {.quickest = 1};
     fm_in_parallel(threads, hand_on, &r);
-    const double nanoseconds = (1 - hidden_share) * (r.quickest * 1e9 - hidden);
-    const double exchange = nanoseconds > 1 ? round(log2(nanoseconds)) : 0;
-    const int slow = r.late || exchange > FM_MOST_EXCHANGE;
-    known_exchange = slow ? FM_MOST_EXCHANGE : (int)exchange;
-    known_threads = threads;
-    known_until = omp_get_wtime() + (r.late ? late_for : good_for);
-    return known_exchange;
+    const double ended = omp_get_wtime(), costly = late_times * (ended - began);
+    const int exchange = r.late ? FM_NO_EXCHANGE : exchange_of(&r);
+    /* OpenMP may have given fewer threads, this time. */
+    if (r.parts == (size_t)threads) {
+        known_exchange = exchange;
+        known_until = ended + (!r.late ? good_for : costly > late_for ? costly : late_for);
+        known_threads = threads;
+    }
+    return exchange;
 }

@@ -4,8 +4,11 @@
 
 #include "fastmlp.h"
 
+/* A thread has no core to itself. */
+enum { FM_NO_EXCHANGE = -1 };
+
 /* See fm_set_exchange: as it was set, or else as it is on so many threads now, or was at most a
- * quarter of a second ago. */
+ * quarter of a second ago; or FM_NO_EXCHANGE. */
 int fm_measure_exchange(int threads);
 
 #endif

@@ -107,8 +107,10 @@ static sizes sizes_of(const fm_network *network, size_t batch, size_t lanes, int
                .line = (double)(1 << exchange)};
     for (size_t i = 0; i < network->n_layers; i++) {
         const layer *l = &network->layers[i];
-        const size_t filled = fm_filled(l->outputs, l->out_stride, network->itemsize);
-        /* Whole vectors, or a half at the end: a single output takes the time of that. */
+        const int halves = lanes * network->itemsize == FM_ALIGNMENT;
+        const size_t filled = halves ? fm_filled(l->outputs, l->out_stride, network->itemsize)
+                                     : l->out_stride;
+        /* Whole lines, or a half at the end: a single output takes the time of that. */
         const double weights = (double)l->inputs * (double)filled;
         *(i ? &s.rest : &s.first) += weights;
         if (i == 1) {
