@@ -232,7 +232,8 @@ static fm_split measured_split(const fm_step *step, const fm_network *network, c
     if (split.threads == 1) {
         return split;
     }
-    const int exchange = fm_measure_exchange((int)split.threads);
+    const double steps = ceil((double)x->rows / (double)batch_size);
+    const int exchange = fm_measure_exchange((int)split.threads, steps * split.alone);
     return exchange == FM_NO_EXCHANGE
                ? split_of(step, network, x, batch_size, 1, purpose, 0)
                : split_of(step, network, x, batch_size, threads, purpose, exchange);

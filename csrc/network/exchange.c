@@ -24,10 +24,11 @@ static const double hidden = 20, hidden_share = 0.7;
 
 /* For how long a measurement is good, in seconds. */
 static const double good_for = 0.25;
-/* For how long threads try, once all have come: where one of them is without its core for longer,
- * they had better share nothing. That is good for at least so long, and for so many times as long
- * as it took to find out. */
-static const double patience = 0.0005, late_for = 0.02, late_times = 20;
+/* For how long threads try, once all have come, as a share of the work, and at least and at most:
+ * where one of them is without its core for longer, they had better share nothing. That is good for
+ * at least so long, and for so many times as long as it took to find out. */
+static const double patience_share = 0.01, least_patience = 0.0005, most_patience = 0.2;
+static const double late_for = 0.02, late_times = 20;
 
 static _Atomic int given = -1;
 
@@ -38,14 +39,14 @@ void fm_set_exchange(int exchange)
 
 /* The last measurement; no threads: none yet. */
 static _Atomic int known_exchange, known_threads;
-static _Atomic double known_until;
+static _Atomic double known_until, known_patience;
 
 typedef struct {
     _Alignas(FM_ALIGNMENT) _Atomic uint32_t hand;
     _Alignas(FM_ALIGNMENT) _Atomic int late;
     fm_barrier barrier;
     size_t parts;
-    double quickest; /* in seconds */
+    double patience, quickest; /* in seconds */
 } ring;
 
 /* Looks at the line between two looks at the clock. */
@@ -56,7 +57,7 @@ static int comes(ring *r, uint32_t number, double began)
 {
     for (size_t i = 1; r->hand != number; i++) {
         if (i % LOOKS == 0) {
-            if (omp_get_wtime() - began > patience) {
+            if (omp_get_wtime() - began > r->patience) {
                 r->late = 1;
             }
             if (r->late) {
@@ -99,24 +100,28 @@ static int exchange_of(const ring *r)
     return exchange < FM_MOST_EXCHANGE ? (int)exchange : FM_MOST_EXCHANGE;
 }
 
-int fm_measure_exchange(int threads)
+int fm_measure_exchange(int threads, double seconds)
 {
     const int told = given;
     if (told >= 0) {
         return told;
     }
     const double began = omp_get_wtime();
-    if (known_threads == threads && began < known_until) {
+    const double patience = fmax(patience_share * seconds, least_patience);
+    ring r = {.patience = fmin(patience, most_patience), .quickest = 1};
+    /* Who has more patience asks again. */
+    const int holds = known_exchange != FM_NO_EXCHANGE || r.patience <= known_patience;
+    if (known_threads == threads && began < known_until && holds) {
         return known_exchange;
     }
-    ring r = {.quickest = 1};
     fm_in_parallel(threads, hand_on, &r);
-    const double ended = omp_get_wtime(), costly = late_times * (ended - began);
+    const double ended = omp_get_wtime();
     const int exchange = r.late ? FM_NO_EXCHANGE : exchange_of(&r);
     /* OpenMP may have given fewer threads, this time. */
     if (r.parts == (size_t)threads) {
         known_exchange = exchange;
-        known_until = ended + (!r.late ? good_for : costly > late_for ? costly : late_for);
+        known_patience = r.patience;
+        known_until = ended + (r.late ? fmax(late_for, late_times * (ended - began)) : good_for);
         known_threads = threads;
     }
     return exchange;

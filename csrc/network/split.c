@@ -132,8 +132,8 @@ fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size
     const sizes s = sizes_of(network, batch, lanes, exchange);
     const int large = network->n_parameters * network->itemsize > LAYER_BYTES &&
                       batch <= LAYER_SAMPLES;
-    fm_split best = {.threads = 1, .by_layers = large};
     double least = alone(&s);
+    fm_split best = {.threads = 1, .by_layers = large};
     for (size_t t = 2; t <= threads; t++) {
         fm_split split = {.threads = t};
         split.by_columns = batch <= SAMPLES_PER_COLUMN * first->out_stride &&
@@ -150,5 +150,6 @@ fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size
             best = split;
         }
     }
+    best.alone = 1e-9 * alone(&s);
     return best;
 }
