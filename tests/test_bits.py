@@ -132,6 +132,7 @@ NETWORKS = {
     "wide, single samples": ([100, 777, 390, 10], ["relu", "tanh", "softmax"], 5, 1),
     "narrow, then wide": ([50, 17, 900, 400, 3], ["tanh", "relu", "tanh", "softmax"], 250, 120),
     "one large batch": ([50, 65, 33, 9], ["sigmoid", "identity", "sigmoid"], 701, 1000),
+    "large batches": ([50, 65, 9], ["sigmoid", "softmax"], 4801, 2100),
     "regression": ([33, 257, 129, 3], ["relu", "tanh", "identity"], 301, 100),
     "slopes": ([64, 128, 64, 10], ["gelu", "mish", "softmax"], 333, 32),
     "slopes, wide": ([100, 777, 390, 10], ["silu", "gelu", "mish"], 100, 64),
