@@ -10,7 +10,7 @@ from .compare import read
 from .peers import FASTMLP, PEERS
 from .report import threads_text, time_text
 
-MARKERS = "osD^vP*Xh"
+MARKERS = "osD^vP*Xh<>p"
 DPI = 160
 
 

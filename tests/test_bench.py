@@ -229,6 +229,7 @@ def test_the_suite_writes_all_that_compare_reads(tiny_suite, tmp_path, capsys):
     figure = pytest.importorskip("bench.figure")
     pytest.importorskip("matplotlib")
     assert figure.main([str(out), str(tmp_path / "picture.png")]) == 0
+    assert len(figure.MARKERS) >= len(peers.PEERS)
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
