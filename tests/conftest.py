@@ -26,7 +26,7 @@ So that what threads share does not depend on the machine's other work.
 
 @pytest.fixture(autouse=True)
 def restore_settings():
-    """Leave the instruction set and the threads as they were."""
+    """Begin with near cores, and leave the instruction set and the threads as they were."""
     _core.set_exchange(NEAR_CORES)
     yield
     fm.set_isa(INITIAL_ISA)

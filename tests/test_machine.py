@@ -43,15 +43,20 @@ print(fm.get_isa(), net._parameters.tobytes().hex()[:4000])
 """
 
 
+def used_here():
+    """Return what a fresh interpreter prints of the parameters after USE."""
+    net = fm.MLP([20, 33, 5])
+    X = np.linspace(-1, 1, 700 * 20).reshape(700, 20)
+    net.fit(X, np.arange(700) % 5, epochs=2)
+    return net._parameters.tobytes().hex()[:4000]
+
+
 @pytest.mark.parametrize("name", ISAS)
 def test_the_environment_chooses_the_instruction_set(name, run_python):
     printed = run_python(USE, FASTMLP_ISA=name).split()
     assert printed[0] == name
-    net = fm.MLP([20, 33, 5])
-    X = np.linspace(-1, 1, 700 * 20).reshape(700, 20)
     fm.set_isa(name)
-    net.fit(X, np.arange(700) % 5, epochs=2)
-    assert printed[1] == net._parameters.tobytes().hex()[:4000]
+    assert printed[1] == used_here()
 
 
 @pytest.mark.parametrize("name", ["avx1024", "AVX2", " generic", "generic,avx2", "é", "0"])
@@ -67,10 +72,7 @@ def test_an_unknown_instruction_set_in_the_environment(name, run_python):
 @pytest.mark.parametrize("exchange", [None, "", "0", "7"])
 def test_the_environment_says_what_an_exchange_costs(exchange, run_python):
     printed = run_python(USE, FASTMLP_EXCHANGE=exchange).split()
-    net = fm.MLP([20, 33, 5])
-    X = np.linspace(-1, 1, 700 * 20).reshape(700, 20)
-    net.fit(X, np.arange(700) % 5, epochs=2)
-    assert printed[1] == net._parameters.tobytes().hex()[:4000]
+    assert printed[1] == used_here()
 
 
 @pytest.mark.parametrize("exchange", ["8", "-1", "1.5", " 2", "22", "near"])

@@ -212,7 +212,6 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
     const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
     rows.half_end = 0;
-    rows.lines = NULL;
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;
         tile_args t = rows;

@@ -19,7 +19,7 @@ typedef enum {
  * strides is 1; b and c have contiguous rows. bias (n), if not NULL, is added to the finished sum
  * and relu, if set, clips the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only.
  * Where a_lines is not NULL, it says in place of a where a's rows begin, if a_col is 1, or its
- * columns, if a_row is 1, the elements of each from a_first on; `packed_gemm` does without.
+ * columns, if a_row is 1, the elements of each from a_first on; not so for `packed_gemm`.
  * half_end says of an n of whole FM_ALIGNMENT bytes that b and bias, and c where it is read, hold
  * zeros in the second half of the last of them; `packed_gemm` does without. */
 typedef struct {

@@ -108,8 +108,8 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
 }
 
 /* One tile of `rows` x `nv` vectors, the last as `end` says; unless WHOLE, only the listed depths
- * are visited. All but t and columns are constants at each
- * call, so the accumulators live in registers. */
+ * are visited. All but t and columns are constants at each call, so the accumulators live in
+ * registers. */
 ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const tile_end end,
                         size_t columns, const tile_list listed)
 {

@@ -43,12 +43,16 @@ static void activate(const layer *l, const fm_kernels *kernels, fm_activation ac
     }
 }
 
-static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t rows, void *y,
-                               ptrdiff_t y_row, fm_activation activation)
+static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t rows, fm_rows x,
+                               void *y, ptrdiff_t y_row, fm_activation activation)
 {
     return (fm_gemm){.m = rows,
                      .n = parameters.outputs,
                      .k = l->inputs,
+                     .a = x.data,
+                     .a_row = x.stride,
+                     .a_col = 1,
+                     .a_lines = x.lines,
                      .b = parameters.weight,
                      .b_row = parameters.row,
                      .c = y,
@@ -63,9 +67,8 @@ static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns 
                           size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
                           fm_activation activation, const fm_scratch *scratch)
 {
-    fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
-    gemm.a_lines = x;
-    gemm.a_col = 1;
+    const fm_gemm gemm = forward_product(l, parameters, rows, (fm_rows){.lines = x}, y, y_row,
+                                         activation);
     if (gemm.n) {
         skip_zeros(kernels, &gemm, scratch);
         activate(l, kernels, activation, rows, gemm.n, y, y_row);
@@ -75,11 +78,7 @@ static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns 
 static void forward(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     fm_rows x, void *y, ptrdiff_t y_row, fm_activation activation)
 {
-    fm_gemm gemm = forward_product(l, parameters, rows, y, y_row, activation);
-    gemm.a = x.data;
-    gemm.a_row = x.stride;
-    gemm.a_lines = x.lines;
-    gemm.a_col = 1;
+    const fm_gemm gemm = forward_product(l, parameters, rows, x, y, y_row, activation);
     if (gemm.n) {
         kernels->gemm(&gemm);
         activate(l, kernels, activation, rows, gemm.n, y, y_row);
@@ -368,7 +367,7 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, fm_
     const fm_gemm gemm = {.m = inputs.end - inputs.begin,
                           .n = to->outputs,
                           .k = rows,
-                          .a = x.lines ? NULL : fm_at(x.data, (ptrdiff_t)first, item),
+                          .a = fm_at(x.data, (ptrdiff_t)first, item),
                           .a_row = 1,
                           .a_col = x.stride,
                           .a_lines = x.lines,

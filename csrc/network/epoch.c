@@ -213,30 +213,30 @@ static void train(void *context, size_t part, size_t parts)
 /* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
 enum { GRADIENT, TRAINING };
 
-static fm_split split_of(const fm_step *step, const fm_network *network, const fm_samples *x,
-                         size_t batch_size, int threads, int purpose, int exchange)
+static fm_split split_of(const fm_step *step, const fm_samples *x, size_t batch_size, int threads,
+                         int purpose, int exchange)
 {
     const size_t batch = fm_min(batch_size, x->rows);
     /* Nor where threads meet after the gradient: there each has but a share of it. */
     const fm_optimizer *o = step->optimizer;
     const int meets = fm_is_of_batch(step->loss) || (o && (o->clip_norm > 0 || o->max_norm > 0));
-    return fm_split_of(network, step->kernels->lanes, batch, (size_t)(threads > 0 ? threads : 1),
-                       purpose == TRAINING && !meets, exchange);
+    return fm_split_of(step->network, step->kernels->lanes, batch,
+                       (size_t)(threads > 0 ? threads : 1), purpose == TRAINING && !meets,
+                       exchange);
 }
 
 /* What threads cost each other is measured where that can decide: where it may pay to share. */
-static fm_split measured_split(const fm_step *step, const fm_network *network, const fm_samples *x,
-                               size_t batch_size, int threads, int purpose)
+static fm_split measured_split(const fm_step *step, const fm_samples *x, size_t batch_size,
+                               int threads, int purpose)
 {
-    const fm_split split = split_of(step, network, x, batch_size, threads, purpose, 0);
+    const fm_split split = split_of(step, x, batch_size, threads, purpose, 0);
     if (split.threads == 1) {
         return split;
     }
     const double steps = ceil((double)x->rows / (double)batch_size);
     const int exchange = fm_measure_exchange((int)split.threads, steps * split.alone);
-    return exchange == FM_NO_EXCHANGE
-               ? split_of(step, network, x, batch_size, 1, purpose, 0)
-               : split_of(step, network, x, batch_size, threads, purpose, exchange);
+    return exchange == FM_NO_EXCHANGE ? split_of(step, x, batch_size, 1, purpose, 0)
+                                      : split_of(step, x, batch_size, threads, purpose, exchange);
 }
 
 static int are_equal(fm_split a, fm_split b)
@@ -257,12 +257,11 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
                     .training = &options,
                     .n_buffers = 1 + fm_optimizer_buffers(optimizer)};
     /* Of any way that a measurement may lead to, and of a single thread. */
-    step.split = split_of(&step, network, x, batch_size, 1, TRAINING, 0);
+    step.split = split_of(&step, x, batch_size, 1, TRAINING, 0);
     size_t *order, most = fm_step_lay_out(network, x, batch_size, NULL, &step, &order);
     for (int purpose = GRADIENT; purpose <= TRAINING; purpose++) {
         for (int exchange = 0; exchange <= FM_MOST_EXCHANGE; exchange++) {
-            const fm_split split = split_of(&step, network, x, batch_size, threads, purpose,
-                                            exchange);
+            const fm_split split = split_of(&step, x, batch_size, threads, purpose, exchange);
             if (!are_equal(split, step.split)) {
                 step.split = split;
                 most = fm_max(most, fm_step_lay_out(network, x, batch_size, NULL, &step, &order));
@@ -300,7 +299,7 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
         step->buffers.of[i] = i > fm_optimizer_states(optimizer) ? optimizer->average
                                                                  : optimizer->state[i - 1];
     }
-    step->split = measured_split(step, network, x, batch_size, threads, purpose);
+    step->split = measured_split(step, x, batch_size, threads, purpose);
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
         fm_step_lay_out(network, x, batch_size, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;

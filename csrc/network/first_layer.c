@@ -119,8 +119,8 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
             l->type->forward_group(l, step->kernels, parameters, end - i, x + i, to, y_row,
                                    activation, &step->scratch[part]);
         } else {
-            const fm_rows strided = {x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL};
-            l->type->forward(l, step->kernels, parameters, end - i, strided, to, y_row, activation);
+            const fm_rows group = {x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL};
+            l->type->forward(l, step->kernels, parameters, end - i, group, to, y_row, activation);
         }
     }
 }

@@ -107,9 +107,9 @@ static sizes sizes_of(const fm_network *network, size_t batch, size_t lanes, int
                .item = (double)network->itemsize,
                .rate = operations_per_lane_and_nanosecond * (double)lanes,
                .line = (double)(1 << exchange)};
+    const int halves = lanes * network->itemsize == FM_ALIGNMENT;
     for (size_t i = 0; i < network->n_layers; i++) {
         const layer *l = &network->layers[i];
-        const int halves = lanes * network->itemsize == FM_ALIGNMENT;
         const size_t filled = halves ? fm_filled(l->outputs, l->out_stride, network->itemsize)
                                      : l->out_stride;
         /* Whole lines, or a half at the end: a single output takes the time of that. */
@@ -134,8 +134,9 @@ fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size
     const sizes s = sizes_of(network, batch, lanes, exchange);
     const int large = network->n_parameters * network->itemsize > LAYER_BYTES &&
                       batch <= LAYER_SAMPLES;
-    double least = alone(&s);
+    const double single = alone(&s);
     fm_split best = {.threads = 1, .by_layers = large};
+    double least = single;
     for (size_t t = 2; t <= threads; t++) {
         fm_split split = {.threads = t};
         split.by_columns = batch <= fm_max(SAMPLES_PER_COLUMN * first->out_stride, SAMPLES) &&
@@ -152,6 +153,6 @@ fm_split fm_split_of(const fm_network *network, size_t lanes, size_t batch, size
             best = split;
         }
     }
-    best.alone = 1e-9 * alone(&s);
+    best.alone = 1e-9 * single;
     return best;
 }
