@@ -112,11 +112,13 @@ static void panel(tile_args t, size_t m, size_t nv, size_t last)
     for (; m >= 8; m -= 8) {
         run(&of_8_rows, &t, nv, last);
         next_rows(&t, 8);
+        t.b_ahead = 0;
     }
 #endif
     for (; m; m -= 4) {
         run(&of_4_rows, &t, nv, last);
         next_rows(&t, 4);
+        t.b_ahead = 0;
     }
 }
 
@@ -187,7 +189,7 @@ static void rows_of(tile_args t, size_t m, size_t n)
 
 static tile_args args_of(const fm_gemm *g)
 {
-    return (tile_args){
+    tile_args t = {
         .k = g->k,
         .a = g->a,
         .a_row = g->a_row,
@@ -204,6 +206,8 @@ static tile_args args_of(const fm_gemm *g)
         .relu = g->relu,
         .half_end = g->half_end,
     };
+    ask_ahead(&t, g->m);
+    return t;
 }
 
 /* A tile of a stays in the first-level cache while b's panels pass by. */
@@ -212,6 +216,7 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
     const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
     rows.half_end = 0;
+    rows.c_ahead = g->mode != FM_GEMM_STORE;
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;
         tile_args t = rows;

@@ -22,6 +22,7 @@ typedef struct {
      * elements of each from `first` on. */
     const real *const *lines;
     size_t first;
+    int b_ahead, c_ahead; /* whether to ask for rows of b, and for c, before they are needed */
 } tile_args;
 
 typedef enum { WHOLE, LISTED_BY_ROW, LISTED_BY_DEPTH } tile_list;
@@ -34,9 +35,21 @@ typedef enum { STRIDED, LINES_OF_ROWS, LINES_OF_DEPTHS } tile_source;
 typedef enum { FULL_END, PARTIAL_END, HALF_END } tile_end;
 
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
- * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
- * looked up: most would be asked for in vain, or lie in the first-level cache. */
+ * takes. The hardware does not foresee rows that lie far apart. */
 enum { PREFETCH = 24 };
+
+/* What takes more bytes than this comes from beyond the second-level cache, for which a core waits
+ * longer than it can fill with other work. To ask for what is nearer costs more than it spares. */
+enum { NEAR_BYTES = 512 * 1024 };
+
+/* Have a tile ask ahead, as a part of a product of so many rows. */
+ALWAYS_INLINE void ask_ahead(tile_args *t, size_t m)
+{
+    const size_t b = t->k * (size_t)t->b_row * sizeof(real);
+    const size_t c = m * (size_t)t->c_row * sizeof(real);
+    t->b_ahead = b > NEAR_BYTES;
+    t->c_ahead = t->mode != FM_GEMM_STORE && c > NEAR_BYTES;
+}
 
 /* Whether vector j of nv is the partial one. */
 #define ENDS(j) (end == PARTIAL_END && (j) == nv - 1)
@@ -44,8 +57,8 @@ enum { PREFETCH = 24 };
 /* Add the products of all depths, or of the listed ones, to the sums of a tile. */
 ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, const int nv,
                             const tile_end end, size_t columns, const int listed,
-                            const tile_source source, ptrdiff_t a_row, ptrdiff_t a_col,
-                            ptrdiff_t b_row)
+                            const tile_source source, const int asks, ptrdiff_t a_row,
+                            ptrdiff_t a_col, ptrdiff_t b_row)
 {
     const vec zero = vec_set1(0);
     const vec_mask mask = vec_first(end == PARTIAL_END ? columns : 0);
@@ -75,7 +88,7 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         UNROLL
         for (int j = 0; j < nv; j++) {
             const real *from = b + j * LANES;
-            if (!listed) {
+            if (asks) {
                 __builtin_prefetch(from + PREFETCH * b_row);
             }
             if (j < whole) {
@@ -137,12 +150,14 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
     }
 
     /* c is wanted at the end, or, where a chain goes on, at the beginning of the next tile. */
-    const int ahead = t->mode == FM_GEMM_CONTINUE ? nv * LANES : 0;
-    UNROLL
-    for (int i = 0; i < rows; i++) {
+    if (t->c_ahead) {
+        const int ahead = t->mode == FM_GEMM_CONTINUE ? nv * LANES : 0;
         UNROLL
-        for (int j = 0; j < nv; j++) {
-            __builtin_prefetch(t->c + i * t->c_row + ahead + j * LANES, 1);
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int j = 0; j < nv; j++) {
+                __builtin_prefetch(t->c + i * t->c_row + ahead + j * LANES, 1);
+            }
         }
     }
 
@@ -150,15 +165,19 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
      * multiplications for ports. */
     if (listed) {
         multiply(t, sum, rows, nv, end, columns, 1,
-                 listed == LISTED_BY_ROW ? LINES_OF_ROWS : LINES_OF_DEPTHS, 1, 0, t->b_row);
+                 listed == LISTED_BY_ROW ? LINES_OF_ROWS : LINES_OF_DEPTHS, 0, 1, 0, t->b_row);
     } else if (t->a_row == 1 && t->lines) {
-        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_DEPTHS, 1, 0, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_DEPTHS, 0, 1, 0, t->b_row);
     } else if (t->a_row == 1) {
-        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, 1, t->a_col, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, 0, 1, t->a_col, t->b_row);
+    } else if (t->lines && t->b_ahead) {
+        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_ROWS, 1, 1, 0, t->b_row);
     } else if (t->lines) {
-        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_ROWS, 1, 0, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, LINES_OF_ROWS, 0, 1, 0, t->b_row);
+    } else if (t->b_ahead) {
+        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, 1, t->a_row, 1, t->b_row);
     } else {
-        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, t->a_row, 1, t->b_row);
+        multiply(t, sum, rows, nv, end, columns, 0, STRIDED, 0, t->a_row, 1, t->b_row);
     }
 
     real *const c = t->c;
