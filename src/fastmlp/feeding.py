@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,10 +99,9 @@ class Feed(ABC):
         """Whether an exception was raised by the data, or by a loss that is a Python function."""
         return self._failure is error
 
-    @contextmanager
     def _opened(
         self, net: "MLP", batch_size: int, shuffle: bool, samples: int = 0, steps: int = 0
-    ) -> Iterator[Iterator[Part]]:
+    ) -> AbstractContextManager[Iterator[Part]]:
         """Make a context with the parts of an epoch."""
 
         def watched() -> Generator[Part]:
@@ -112,18 +111,7 @@ class Feed(ABC):
                 self._failure = error
                 raise
 
-        with read_ahead(watched(), self.ahead) as parts:
-            yield parts
-
-    @contextmanager
-    def _blamed(self, samples: Samples) -> Iterator[None]:
-        """Make a context that remembers what a Python loss over the samples raises."""
-        try:
-            yield
-        except Exception as error:
-            if samples.python_loss and samples.python_loss.failure is error:
-                self._failure = error
-            raise
+        return read_ahead(watched(), self.ahead)
 
     def train(
         self, net: "MLP", training: "Training", state: "State", report: "Reporter"
@@ -150,8 +138,12 @@ class Feed(ABC):
                     first=first,
                     before=totals,
                 )
-                with self._blamed(samples):
+                try:
                     totals = net._train_epoch(samples, options, state, report)
+                except Exception as error:
+                    if samples.python_loss and samples.python_loss.failure is error:
+                        self._failure = error
+                    raise
                 report.end_part(totals)
                 del samples
         if not totals.weight:
@@ -167,7 +159,7 @@ class Feed(ABC):
         except Exception as error:
             self._failure = error
             raise
-        self.largest_rate = max(self.largest_rate, float(rates.max()))
+        self.largest_rate = max(self.largest_rate, training.lr.largest)
         return rates
 
     def measure(self, net: "MLP", metric: EvalMetric | None = None) -> dict[str, float]:
@@ -204,6 +196,12 @@ class Whole(Feed):
     ) -> Generator[Part]:
         if samples < self.n_samples:
             yield Part(self.samples, batch_size, 0 if shuffle else None, samples)
+
+    def _opened(
+        self, net: "MLP", batch_size: int, shuffle: bool, samples: int = 0, steps: int = 0
+    ) -> AbstractContextManager[Iterator[Part]]:
+        # There is nothing to read that could fail.
+        return nullcontext(self.parts(net, batch_size, shuffle, samples, steps))
 
     def describe(self, net: "MLP") -> dict[str, Any]:
         return self.samples.describe()

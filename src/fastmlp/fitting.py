@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from .eval_metrics import RECORDED, EvalMetric
 from .feeding import Feed
 from .history import History
 from .optimizers import Optimizer, State
-from .reporting import Reporter, StopTraining
+from .reporting import Listeners, Reporter, StopTraining
 from .schedules import Rates
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ class Fit:
         self._optimizer = optimizer
         self._epochs = epochs
         self._hooks = hooks
+        self._listeners = Listeners.of(hooks)
         self._metric = metric
         self._stopping = stopping
         self._keeper = keeper
@@ -237,7 +238,7 @@ class Fit:
                 if not at.totals.steps:
                     self._begin_epoch(epoch)
                 report = Reporter(
-                    net, self._hooks, self._feed, epoch, self._epochs, at, self._keep(state, at)
+                    net, self._listeners, self._feed, epoch, self._epochs, at, self._keep(state, at)
                 )
                 try:
                     with self._stepping(state):
@@ -346,12 +347,12 @@ class Fit:
         if not all(self._net._is_finite(s) for s in state.arrays()):
             raise NotFiniteError("a moment of the optimizer is not finite")
 
-    @contextmanager
-    def _stepping(self, state: State) -> Iterator[None]:
+    def _stepping(self, state: State) -> AbstractContextManager[None]:
         """Have the network hold the parameters that the optimizer moves, not their averages."""
-        if state.ema is None:
-            yield
-            return
+        return nullcontext() if state.ema is None else self._swapped(state)
+
+    @contextmanager
+    def _swapped(self, state: State) -> Iterator[None]:
         state.swap(self._net._buffers())
         try:
             yield

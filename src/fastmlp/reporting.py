@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .callbacks import Callback, Progress, TimeLimit
 from .errors import NotFiniteError
@@ -28,6 +28,20 @@ def overriding(hooks: Sequence[Callback], name: str) -> list[Callable[..., Any]]
     return [method for method in methods if getattr(method, "__func__", method) is not ours]
 
 
+class Listeners(NamedTuple):
+    """What callbacks override of the methods that are called within an epoch."""
+
+    in_between: list[Callable[..., Any]]
+    at_begin: list[Callable[..., Any]]
+    at_end: list[Callable[..., Any]]
+
+    @classmethod
+    def of(cls, hooks: Sequence[Callback]) -> "Listeners":
+        """Return those of some callbacks."""
+        names = "on_progress", "on_batch_begin", "on_batch_end"
+        return cls(*(overriding(hooks, name) for name in names))
+
+
 class Reporter:
     """What is told to the callbacks during an epoch, which begins or goes on.
 
@@ -38,8 +52,8 @@ class Reporter:
     ----------
     net
         The network.
-    hooks
-        The callbacks.
+    listeners
+        The callbacks' methods.
     feed
         What is trained on.
     epoch, epochs
@@ -68,7 +82,7 @@ class Reporter:
     def __init__(
         self,
         net: "MLP",
-        hooks: Sequence[Callback],
+        listeners: Listeners,
         feed: "Feed",
         epoch: int,
         epochs: int,
@@ -78,9 +92,7 @@ class Reporter:
         self._net: Any = net
         self._feed = feed
         self._epoch, self._epochs = epoch, epochs
-        self._in_between = overriding(hooks, "on_progress")
-        self._at_begin = overriding(hooks, "on_batch_begin")
-        self._at_end = overriding(hooks, "on_batch_end")
+        self._in_between, self._at_begin, self._at_end = listeners
         self.each_batch = bool(self._at_begin or self._at_end)
         # Of an epoch that goes on, the next batch has been announced before it was kept.
         self._begun, self._ended = at.totals.samples or -1, at.totals.samples

@@ -119,6 +119,11 @@ class Rate(Schedule):
     def _rules(self) -> tuple[Any, ...]:
         return self._initial, self._rule, self._power
 
+    @property
+    def constant(self) -> float:
+        """The rate of an epoch's steps."""
+        return self.value
+
     def rates(self, steps: Array, total_steps: int, steps_per_epoch: int) -> Array:
         """Return the rate of each of some steps."""
         return np.full(len(steps), self.value)
