@@ -210,6 +210,35 @@ def test_training_whatever_an_exchange_costs(kind, options, dtype):
             assert bits(trained(kind, dtype, "images", **options)) == expected
 
 
+TRIED = {
+    "classes": ((64, 100, 10), {"optimizer": "adam", "l2": 1e-3, "batch_size": 50}),
+    "few columns": ((30, 40, 2), {"optimizer": "sgd", "ema": 0.9, "batch_size": 20}),
+    "many layers": ((50, 128, 64, 32, 10), {"lr": 0.01, "batch_size": 8}),
+    "dropped": ((40, 130, 70, 4), {"dropout": 0.3, "lr": 0.01, "batch_size": 33}),
+}
+"""Networks, and how they are trained, of which threads try ways to share a step."""
+
+
+@pytest.mark.parametrize("kind", TRIED)
+def test_training_while_ways_to_share_it_are_tried(kind, dtype):
+    layers, options = TRIED[kind]
+    X = normal(0, dtype, 3_001, layers[0])
+    y = np.random.default_rng(1).integers(0, layers[-1], len(X))
+
+    def train():
+        net = fm.MLP(layers, dtype=dtype, seed=2)
+        history = net.fit(X, y, epochs=3, **options)
+        return bits([net.weights, net.biases, history.loss, history.accuracy])
+
+    fm.set_num_threads(1)
+    expected = train()
+    _core.set_exchange(MEASURED)
+    # A way that is tried is known afterwards, for some time.
+    for n in (2, 3, 2):
+        fm.set_num_threads(n)
+        assert train() == expected
+
+
 @pytest.mark.parametrize(("kind", "x_kind"), CASES)
 def test_using_a_network(kind, x_kind, dtype, isa):
     net, X, y, _ = problem(kind, dtype, x_kind)

@@ -1,4 +1,5 @@
-/* Training: one parallel region an epoch or part of it, two barriers a step. */
+/* Training: one parallel region an epoch or part of it, two barriers a step; at first some more,
+ * while ways of sharing a step are tried. */
 #include <math.h>
 #include <omp.h>
 
@@ -6,6 +7,7 @@
 #include "exchange.h"
 #include "step.h"
 #include "subnormals.h"
+#include "ways.h"
 
 typedef struct {
     fm_step step;
@@ -13,9 +15,12 @@ typedef struct {
     /* Of the last step, while its penalty has not been added up: its weight, and the cells. */
     double owed;
     const double *cells;
-    size_t n_samples;
+    fm_batch next; /* where the threads begin */
+    size_t end;    /* where they end, unless something stops them */
     fm_totals totals;
     size_t threads;
+    size_t warm; /* the step from which on time is taken, as caches are warm then */
+    double began, took;
     double polled; /* when progress was last reported */
     int diverged;  /* thread 0's own; becomes the status in the next step */
     _Atomic int status;
@@ -169,7 +174,7 @@ static void train(void *context, size_t part, size_t parts)
     const size_t batch_size = o->batch_size;
     fm_update update;
     fm_effect effect = {.mode = FM_GEMM_ADD_SCALED};
-    fm_batch batch = {.first = o->first};
+    fm_batch batch = e->next;
     const fm_optimizer *optimizer = e->step.optimizer;
     if (optimizer) {
         effect = (fm_effect){.mode = FM_GEMM_STORE, .update = &update};
@@ -178,8 +183,11 @@ static void train(void *context, size_t part, size_t parts)
         e->threads = parts;
     }
     fm_step_begin(&e->step, part, parts);
-    for (; batch.first < e->n_samples; batch.first += batch.count, batch.number++) {
-        batch.count = fm_min(batch_size, e->n_samples - batch.first);
+    for (; batch.first < e->end; batch.first += batch.count, batch.number++) {
+        if (part == 0 && batch.number == e->warm) {
+            e->began = omp_get_wtime();
+        }
+        batch.count = fm_min(batch_size, e->end - batch.first);
         batch.weight = fm_weight_of(e->step.y, e->step.order, batch.first, batch.count);
         fm_step_first(&e->step, batch, part, parts);
         if (e->step.split.replicated ? train_replica(e, batch, part, parts)
@@ -206,9 +214,15 @@ static void train(void *context, size_t part, size_t parts)
             account(e, batch);
         }
     }
+    if (part == 0) {
+        e->took = omp_get_wtime() - e->began;
+    }
     fm_step_give_back(&e->step, part, parts);
     fm_restore_subnormals(kept);
 }
+
+/* How far from what was measured an exchange may cost, in powers of two. */
+enum { DOUBTFUL = 2 };
 
 /* In a gradient alone, threads write shares of one buffer, so none of it is replicated. */
 enum { GRADIENT, TRAINING };
@@ -225,24 +239,51 @@ static fm_split split_of(const fm_step *step, const fm_samples *x, size_t batch_
                        exchange);
 }
 
-/* What threads cost each other is measured where that can decide: where it may pay to share. */
-static fm_split measured_split(const fm_step *step, const fm_samples *x, size_t batch_size,
-                               int threads, int purpose)
+/* What a training is known by. */
+static uint64_t key_of(const fm_step *step, size_t batch_size, int threads, int exchange)
 {
-    const fm_split split = split_of(step, x, batch_size, threads, purpose, 0);
-    if (split.threads == 1) {
-        return split;
+    const fm_network *network = step->network;
+    const size_t facts[] = {
+        (size_t)exchange,         (size_t)threads,        batch_size,
+        step->kernels->lanes,     network->itemsize,      step->n_buffers,
+        (size_t)step->loss->kind, (size_t)step->x->dtype, step->x->starts != NULL,
+        network->layers[0].inputs};
+    uint64_t key = 0;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        key = fm_mix_key(key, facts[i]);
     }
-    const double steps = ceil((double)x->rows / (double)batch_size);
-    const int exchange = fm_measure_exchange((int)split.threads, steps * split.alone);
-    return exchange == FM_NO_EXCHANGE ? split_of(step, x, batch_size, 1, purpose, 0)
-                                      : split_of(step, x, batch_size, threads, purpose, exchange);
+    for (size_t i = 0; i < network->n_layers; i++) {
+        key = fm_mix_key(key, network->layers[i].outputs);
+    }
+    return key;
 }
 
-static int are_equal(fm_split a, fm_split b)
+/* What threads cost each other is measured where that can decide: where it may pay to share. A
+ * training may try what the model would take if that were somewhat more or less. */
+static fm_ways ways_of(const fm_step *step, const fm_samples *x, size_t batch_size, int threads,
+                       int purpose)
 {
-    return a.threads == b.threads && a.by_columns == b.by_columns && a.replicated == b.replicated &&
-           a.by_layers == b.by_layers;
+    fm_ways ways = {.count = 1, .of = {split_of(step, x, batch_size, threads, purpose, 0)}};
+    if (ways.of[0].threads == 1) {
+        return ways;
+    }
+    const double steps = ceil((double)x->rows / (double)batch_size);
+    const double work = steps * ways.of[0].alone;
+    const int exchange = fm_measure_exchange((int)ways.of[0].threads, work);
+    if (exchange == FM_NO_EXCHANGE) {
+        ways.of[0] = split_of(step, x, batch_size, 1, purpose, 0);
+        return ways;
+    }
+    ways.of[0] = split_of(step, x, batch_size, threads, purpose, exchange);
+    if (purpose == TRAINING && !fm_exchange_is_given()) {
+        const int most = exchange + DOUBTFUL;
+        for (int other = exchange > DOUBTFUL ? exchange - DOUBTFUL : 0;
+             other <= most && other <= FM_MOST_EXCHANGE; other++) {
+            fm_add_way(&ways, split_of(step, x, batch_size, threads, purpose, other));
+        }
+        ways.key = key_of(step, batch_size, threads, exchange);
+    }
+    return ways;
 }
 
 size_t fm_network_training_workspace(const fm_network *network, const fm_samples *x,
@@ -262,7 +303,7 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
     for (int purpose = GRADIENT; purpose <= TRAINING; purpose++) {
         for (int exchange = 0; exchange <= FM_MOST_EXCHANGE; exchange++) {
             const fm_split split = split_of(&step, x, batch_size, threads, purpose, exchange);
-            if (!are_equal(split, step.split)) {
+            if (!fm_are_equal_ways(split, step.split)) {
                 step.split = split;
                 most = fm_max(most, fm_step_lay_out(network, x, batch_size, NULL, &step, &order));
             }
@@ -271,11 +312,10 @@ size_t fm_network_training_workspace(const fm_network *network, const fm_samples
     return most;
 }
 
-/* Prepare a step in the caller's workspace. */
+/* What a step is of, and the ways to share it. */
 static fm_status set_up(const fm_network *network, const void *parameters, const fm_samples *x,
                         const fm_targets *y, const fm_loss *loss, const fm_training *training,
-                        size_t batch_size, int threads, void *workspace, size_t workspace_size,
-                        fm_step *step, size_t **order)
+                        size_t batch_size, int threads, fm_step *step, fm_ways *ways)
 {
     const int purpose = training ? TRAINING : GRADIENT;
     const fm_optimizer *optimizer = training ? training->optimizer : NULL;
@@ -299,21 +339,41 @@ static fm_status set_up(const fm_network *network, const void *parameters, const
         step->buffers.of[i] = i > fm_optimizer_states(optimizer) ? optimizer->average
                                                                  : optimizer->state[i - 1];
     }
-    step->split = measured_split(step, x, batch_size, threads, purpose);
+    *ways = ways_of(step, x, batch_size, threads, purpose);
+    return FM_OK;
+}
+
+/* Prepare a step that is shared one way in the caller's workspace, of which `order`, whatever the
+ * way, is the beginning. */
+static fm_status lay_out(fm_step *step, fm_split way, size_t batch_size, void *workspace,
+                         size_t workspace_size, size_t **order)
+{
+    step->split = way;
     if (!workspace || (uintptr_t)workspace % FM_ALIGNMENT ||
-        fm_step_lay_out(network, x, batch_size, NULL, step, order) > workspace_size) {
+        fm_step_lay_out(step->network, step->x, batch_size, NULL, step, order) > workspace_size) {
         return FM_ERROR_MEMORY;
     }
-    fm_step_lay_out(network, x, batch_size, workspace, step, order);
+    fm_step_lay_out(step->network, step->x, batch_size, workspace, step, order);
     fm_step_look_at_zeros(step);
-    if (loss->kind == FM_CUSTOM_LOSS) {
-        /* Its function is told the samples. */
-        for (size_t i = 0; i < x->rows; i++) {
-            (*order)[i] = i;
-        }
-        step->order = *order;
-    }
     return FM_OK;
+}
+
+/* The order of the samples; NULL: as they stand. */
+static const size_t *order_of(const fm_samples *x, const fm_loss *loss, const fm_training *training,
+                              size_t *order)
+{
+    if (training && training->shuffle) {
+        fm_shuffle(x->rows, training->seed, training->epoch, training->part, order);
+        return order;
+    }
+    if (loss->kind != FM_CUSTOM_LOSS) {
+        return NULL;
+    }
+    /* Its function is told the samples. */
+    for (size_t i = 0; i < x->rows; i++) {
+        order[i] = i;
+    }
+    return order;
 }
 
 static int are_finite(const fm_training *options, size_t left)
@@ -346,19 +406,41 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
         return status ? status : FM_ERROR_VALUE;
     }
     epoch e = {.options = options, .totals = options->before, .polled = omp_get_wtime()};
-    size_t *order;
-    status = set_up(network, parameters, x, y, loss, options, options->batch_size, options->threads,
-                    workspace, workspace_size, &e.step, &order);
+    const size_t batch_size = options->batch_size;
+    fm_ways ways;
+    status = set_up(network, parameters, x, y, loss, options, batch_size, options->threads, &e.step,
+                    &ways);
     if (status) {
         return status;
     }
-    e.n_samples = x->rows;
-    if (options->shuffle) {
-        fm_shuffle(x->rows, options->seed, options->epoch, options->part, order);
-        e.step.order = order;
-    }
-    fm_in_parallel((int)e.step.split.threads, train, &e);
-    settle(&e);
+    e.next.first = options->first;
+    size_t *order = NULL;
+    do {
+        const size_t left = x->rows - e.next.first;
+        size_t steps;
+        int is_trial;
+        const size_t way = fm_choose_way(&ways, (left + batch_size - 1) / batch_size, &steps,
+                                         &is_trial);
+        const int begins = !e.next.number;
+        if (begins || !fm_are_equal_ways(ways.of[way], e.step.split)) {
+            status = lay_out(&e.step, ways.of[way], batch_size, workspace, workspace_size, &order);
+        }
+        if (status) {
+            return status;
+        }
+        if (begins) {
+            e.step.order = order_of(x, loss, options, order);
+        }
+        e.warm = e.next.number + steps / 4;
+        e.end = steps <= left / batch_size ? e.next.first + steps * batch_size : x->rows;
+        fm_in_parallel((int)e.step.split.threads, train, &e);
+        settle(&e);
+        if (is_trial && e.threads == e.step.split.threads && !e.status) {
+            fm_tell_way(&ways, way, e.next.number + steps - e.warm, e.took);
+        }
+        e.next.first = e.end;
+        e.next.number += steps;
+    } while (e.end < x->rows && !e.diverged && !e.status);
     *totals = e.totals;
     if (optimizer) {
         options->optimizer->steps += e.totals.steps - options->before.steps;
@@ -411,11 +493,16 @@ fm_status fm_network_gradient(const fm_network *network, const void *parameters,
     const size_t count = x->rows;
     batch_gradient b = {.batch = {.count = count}, .gradient = gradient};
     size_t *order;
-    const fm_status status = set_up(network, parameters, x, y, loss, NULL, count, threads,
-                                    workspace, workspace_size, &b.step, &order);
+    fm_ways ways;
+    fm_status status = set_up(network, parameters, x, y, loss, NULL, count, threads, &b.step,
+                              &ways);
+    if (!status) {
+        status = lay_out(&b.step, ways.of[0], count, workspace, workspace_size, &order);
+    }
     if (status) {
         return status;
     }
+    b.step.order = order_of(x, loss, NULL, order);
     b.batch.weight = fm_weight_of(y, NULL, 0, count);
     fm_in_parallel((int)b.step.split.threads, gradient_part, &b);
     *totals = (fm_totals){.weight = b.batch.weight, .samples = count};

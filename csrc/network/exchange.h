@@ -12,4 +12,7 @@ enum { FM_NO_EXCHANGE = -1 };
  * decides about: for longer work, threads wait longer for a core. */
 int fm_measure_exchange(int threads, double seconds);
 
+/* Whether it was set. */
+int fm_exchange_is_given(void);
+
 #endif

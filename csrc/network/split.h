@@ -9,7 +9,8 @@ typedef struct {
     int by_columns; /* each thread keeps columns of the first layer to itself */
     int replicated; /* and does all of the other layers, as all do; or */
     int by_layers;  /* layers are passed one after the other, columns of each split; or else rows */
-    double alone;   /* seconds that a step of dense rows would take a single thread */
+    double seconds; /* that a step takes, by the model */
+    double alone;   /* that a step of dense rows would take a single thread */
 } fm_split;
 
 /* The quickest way, by a model of its costs, for batches of `batch` on up to `threads` threads

@@ -421,5 +421,5 @@ class Rates:
             raise ValueError(
                 f"lr of step {first + worst} is {rates[worst]}: rates must be finite and at least 0"
             )
-        self._last, self.largest = (constant, rates), float(rates.max())
+        self._last, self.largest = (constant, rates), float(rates.max(initial=0.0))
         return rates
