@@ -328,6 +328,35 @@ def test_the_setting_of_openmp_is_never_changed(run_python):
     assert run_python(OMP_SETTING) == "done\n"
 
 
+AFFINITY = """
+import os
+import numpy as np
+import fastmlp as fm
+
+def allowed():
+    return {task: os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")}
+
+a = np.ones((512, 512))
+for cpus in (os.sched_getaffinity(0), {min(os.sched_getaffinity(0))}):
+    for task in allowed():
+        os.sched_setaffinity(int(task), cpus)
+    before = allowed()
+    for n in (2, 3):
+        fm.set_num_threads(n)
+        for _ in range(200):
+            fm.ops.matmul(a, a)
+    after = allowed()
+    same = all(before[task] == after[task] for task in before.keys() & after.keys())
+    print(same, set(map(len, after.values())))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no such call")
+def test_where_threads_may_run_stays_as_it_was(run_python):
+    n_cpus = len(os.sched_getaffinity(0))
+    assert run_python(AFFINITY).splitlines() == [f"True {{{n}}}" for n in (n_cpus, 1)]
+
+
 # Fork ---------------------------------------------------------------------------------------
 
 FORK = """
