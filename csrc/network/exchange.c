@@ -100,7 +100,10 @@ static int exchange_of(const ring *r)
     return exchange < FM_MOST_EXCHANGE ? (int)exchange : FM_MOST_EXCHANGE;
 }
 
-int fm_exchange_is_given(void) { return given >= 0; }
+int fm_exchange_is_given(void)
+{
+    return given >= 0;
+}
 
 int fm_measure_exchange(int threads, double seconds)
 {

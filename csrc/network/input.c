@@ -36,8 +36,8 @@ void fm_collect_row(const fm_kernels *kernels, const fm_sparse_row *row, uint32_
         }
         entries->next[entry] = entries->head[feature];
         entries->sample[entry] = sample;
-        memcpy(fm_at(entries->value, (ptrdiff_t)entry, item), fm_at(row->value, (ptrdiff_t)p, item),
-               item);
+        fm_copy_element(fm_at(entries->value, (ptrdiff_t)entry, item),
+                        fm_at(row->value, (ptrdiff_t)p, item), item);
         entries->head[feature] = (uint32_t)entry + 1;
     }
 }
