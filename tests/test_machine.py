@@ -173,7 +173,7 @@ print(idle)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="no /proc/self/schedstat")
 def test_threads_sleep_soon_after_a_call(run_python):
-    # 20 times 40 us of spinning; it would be 70 ms with OpenMP's own setting.
+    # 20 times 90 us of spinning; it would be 70 ms with OpenMP's own setting.
     idle = run_python(
         IDLE_SECONDS, GOMP_SPINCOUNT=None, OMP_WAIT_POLICY=None, OPENBLAS_NUM_THREADS="1"
     )
