@@ -93,6 +93,21 @@ def test_every_batch_is_told_once(cls, source, layers, threads):
     assert log.events == list(expected_events(2, sizes))
 
 
+class Late(fm.Callback):
+    """Decides when a fit begins what it is told."""
+
+    def on_fit_begin(self, net, epochs, n_samples):
+        self.batches = []
+        self.on_batch_end = lambda net, progress: self.batches.append(progress.batches)
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=IDS)
+def test_hooks_that_a_fit_finds_when_it_begins(cls):
+    late = Late()
+    cls([6, 3]).fit(*samples(40), epochs=2, batch_size=16, callbacks=[late])
+    assert late.batches == [1, 2, 3] * 2
+
+
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 500])
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}, {"max_norm": 1.0}, {"ema": 0.9}])
 @pytest.mark.parametrize("cls", CLASSES, ids=IDS)

@@ -188,6 +188,25 @@ def test_a_number_is_a_constant(dtype, threads):
     assert len({bits(parameters(net)) for net in nets}) == 1
 
 
+class Growing(Constant):
+    """Has rates of its own."""
+
+    def rates(self, steps, total_steps, steps_per_epoch):
+        return self.lr * (1 + steps)
+
+
+def test_what_is_derived_from_a_constant_is_none():
+    growing = Rates(Growing(0.5), 6, 3)
+    np.testing.assert_array_equal(growing.of_steps(0, 3), [0.5, 1.0, 1.5])
+    np.testing.assert_array_equal(growing.of_steps(3, 3), [2.0, 2.5, 3.0])
+
+
+def test_constant_rates_of_several_lengths():
+    constant = Rates(Constant(0.5), 6, 3)
+    for count in (3, 3, 1, 0, 2):
+        np.testing.assert_array_equal(constant.of_steps(0, count), [0.5] * count)
+
+
 @ENGINES
 def test_a_rate_of_zero_moves_nothing(cls):
     X, y = data()

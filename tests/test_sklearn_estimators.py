@@ -308,6 +308,21 @@ def test_plain_arrays_need_no_general_checks(cls, monkeypatch):
 
 
 @BOTH
+def test_names_of_parameters(cls):
+    names = cls._get_param_names()
+    assert names == sorted(names)
+    assert {"alpha", "dropout", "hidden_layer_sizes"} <= set(names)
+    names.append("another")
+    assert "another" not in cls._get_param_names()
+
+    class Narrow(cls):
+        def __init__(self, alpha=0.5):
+            super().__init__(alpha=alpha)
+
+    assert Narrow().get_params() == {"alpha": 0.5}
+
+
+@BOTH
 def test_pipelines_searches_and_clones(cls):
     pipe = make_pipeline(StandardScaler(), small(cls)).set_output(transform="pandas")
     pytest.importorskip("pandas", reason="the scaler hands on a frame")

@@ -105,7 +105,7 @@ static void next_rows(tile_args *t, size_t rows)
     t->c += (ptrdiff_t)rows * t->c_row;
 }
 
-/* m rows, a multiple of 4, of a panel of nv vectors. */
+/* m rows, a multiple of 4, of a panel of nv vectors. Its first tile brings b near. */
 static void panel(tile_args t, size_t m, size_t nv, size_t last)
 {
 #if FM_SIMD == 512
@@ -206,7 +206,8 @@ static tile_args args_of(const fm_gemm *g)
         .relu = g->relu,
         .half_end = g->half_end,
     };
-    ask_ahead(&t, g->m);
+    t.b_ahead = asks_for_b(&t);
+    t.c_ahead = asks_for_c(&t, g->m);
     return t;
 }
 
@@ -216,6 +217,7 @@ static void packed_gemm(const fm_gemm *g, ptrdiff_t a_tile)
     const size_t strip = (size_t)g->b_row;
     tile_args rows = args_of(g);
     rows.half_end = 0;
+    /* A few rows of a larger c. */
     rows.c_ahead = g->mode != FM_GEMM_STORE;
     for (size_t i = 0; i < g->m; i += MR) {
         const size_t m = g->m - i < MR ? g->m - i : MR;

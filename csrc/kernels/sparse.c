@@ -477,7 +477,7 @@ static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, s
         .alpha = (real)g->alpha,
         .list = list,
     };
-    ask_ahead(&t, g->m);
+    t.c_ahead = asks_for_c(&t, g->m);
     for (size_t i = 0; i < g->m; i += GROUP) {
         t.k = list_samples(words, marks + i / GROUP, stride, list);
         if (!t.k && g->mode == FM_GEMM_ADD_SCALED) {

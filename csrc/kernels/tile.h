@@ -35,20 +35,23 @@ typedef enum { STRIDED, LINES_OF_ROWS, LINES_OF_DEPTHS } tile_source;
 typedef enum { FULL_END, PARTIAL_END, HALF_END } tile_end;
 
 /* Rows of b that are asked for ahead: at 12 cycles a row, about what the way to the last cache
- * takes. The hardware does not foresee rows that lie far apart. */
+ * takes. The hardware does not foresee rows that lie far apart. Which rows a list names next is not
+ * looked up: most would be asked for in vain, or lie in the first-level cache. */
 enum { PREFETCH = 24 };
 
 /* What takes more bytes than this comes from beyond the second-level cache, for which a core waits
  * longer than it can fill with other work. To ask for what is nearer costs more than it spares. */
 enum { NEAR_BYTES = 512 * 1024 };
 
-/* Have a tile ask ahead, as a part of a product of so many rows. */
-ALWAYS_INLINE void ask_ahead(tile_args *t, size_t m)
+ALWAYS_INLINE int asks_for_b(const tile_args *t)
 {
-    const size_t b = t->k * (size_t)t->b_row * sizeof(real);
-    const size_t c = m * (size_t)t->c_row * sizeof(real);
-    t->b_ahead = b > NEAR_BYTES;
-    t->c_ahead = t->mode != FM_GEMM_STORE && c > NEAR_BYTES;
+    return t->k * (size_t)t->b_row * sizeof(real) > NEAR_BYTES;
+}
+
+/* Whether tiles that add to c ask for it, in a product of so many rows. */
+ALWAYS_INLINE int asks_for_c(const tile_args *t, size_t m)
+{
+    return t->mode != FM_GEMM_STORE && m * (size_t)t->c_row * sizeof(real) > NEAR_BYTES;
 }
 
 /* Whether vector j of nv is the partial one. */

@@ -239,21 +239,27 @@ static fm_split split_of(const fm_step *step, const fm_samples *x, size_t batch_
                        exchange);
 }
 
-/* What a training is known by. */
-static uint64_t key_of(const fm_step *step, size_t batch_size, int threads, int exchange)
+/* What a training is known by: the ways it has, and what the time of a step depends on. */
+static uint64_t key_of(const fm_step *step, size_t batch_size, const fm_ways *ways, int exchange)
 {
     const fm_network *network = step->network;
-    const size_t facts[] = {
-        (size_t)exchange,         (size_t)threads,        batch_size,
-        step->kernels->lanes,     network->itemsize,      step->n_buffers,
-        (size_t)step->loss->kind, (size_t)step->x->dtype, step->x->starts != NULL,
-        network->layers[0].inputs};
+    const size_t facts[] = {(size_t)exchange,         batch_size,
+                            step->kernels->lanes,     network->itemsize,
+                            step->n_buffers,          (size_t)fm_has_penalty(step->optimizer),
+                            (size_t)step->loss->kind, (size_t)step->x->dtype,
+                            step->x->starts != NULL,  step->training->dropout != NULL,
+                            network->layers[0].inputs};
     uint64_t key = 0;
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         key = fm_mix_key(key, facts[i]);
     }
     for (size_t i = 0; i < network->n_layers; i++) {
         key = fm_mix_key(key, network->layers[i].outputs);
+    }
+    for (size_t i = 0; i < ways->count; i++) {
+        const fm_split *w = &ways->of[i];
+        key = fm_mix_key(key, w->threads);
+        key = fm_mix_key(key, (uint64_t)(w->by_columns | w->replicated << 1 | w->by_layers << 2));
     }
     return key;
 }
@@ -281,7 +287,7 @@ static fm_ways ways_of(const fm_step *step, const fm_samples *x, size_t batch_si
              other <= most && other <= FM_MOST_EXCHANGE; other++) {
             fm_add_way(&ways, split_of(step, x, batch_size, threads, purpose, other));
         }
-        ways.key = key_of(step, batch_size, threads, exchange);
+        ways.key = key_of(step, batch_size, &ways, exchange);
     }
     return ways;
 }
@@ -419,8 +425,8 @@ fm_status fm_network_train_epoch(const fm_network *network, void *parameters, co
         const size_t left = x->rows - e.next.first;
         size_t steps;
         int is_trial;
-        const size_t way = fm_choose_way(&ways, (left + batch_size - 1) / batch_size, &steps,
-                                         &is_trial);
+        const size_t steps_left = left / batch_size + (left % batch_size != 0);
+        const size_t way = fm_choose_way(&ways, steps_left, &steps, &is_trial);
         const int begins = !e.next.number;
         if (begins || !fm_are_equal_ways(ways.of[way], e.step.split)) {
             status = lay_out(&e.step, ways.of[way], batch_size, workspace, workspace_size, &order);

@@ -1,6 +1,6 @@
 /* The model of a step's cost has constants of one machine, and others differ in how many operations
  * a core makes while a line is on its way. So ways that the model takes for nearly as quick are
- * tried for some steps each, and the quickest is gone from then on. No way changes a result. */
+ * tried for some steps each, and then the quickest is taken. No way changes a result. */
 #include "ways.h"
 
 #include <math.h>
@@ -101,8 +101,7 @@ size_t fm_choose_way(const fm_ways *ways, size_t left, size_t *steps, int *is_tr
 {
     *steps = left;
     *is_trial = 0;
-    if (ways->count == 1 || ways->of[0].seconds > longest_step || left < LEAST_STEPS ||
-        !may_look()) {
+    if (ways->count == 1 || ways->of[0].seconds > longest_step || !may_look()) {
         return 0;
     }
     const record *known = record_of(ways);
@@ -110,12 +109,13 @@ size_t fm_choose_way(const fm_ways *ways, size_t left, size_t *steps, int *is_tr
     for (size_t i = 1; i < ways->count; i++) {
         way = known->trials[i] < known->trials[way] ? i : way;
     }
-    *is_trial = known->trials[way] < TRIALS;
+    const int is_known = known->trials[way] >= TRIALS;
+    *is_trial = !is_known && left >= LEAST_STEPS;
     if (*is_trial) {
         const double few = fmax(LEAST_STEPS, ceil(trial_seconds / ways->of[way].seconds));
         *steps = 2 * few < (double)left ? (size_t)few : left;
     } else {
-        way = quickest(ways, known);
+        way = is_known ? quickest(ways, known) : 0;
     }
     looked();
     return way;

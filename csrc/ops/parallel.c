@@ -14,37 +14,59 @@ typedef struct {
     _Atomic uint64_t taken[MOST_PROCESSORS / 64];
 } processors;
 
-/* Linux may wake a thread on the processor of one that works, though others are idle, and then
- * needs up to a hundredth of a second to notice: so long the two take turns, and wait for each
- * other. Who comes second goes to a processor where none of its region has begun, as far as it may.
- */
-static void find_processor(processors *p)
-{
 #ifdef __linux__
+/* Whether the processor that a thread is on has been taken before. */
+static int take_processor(processors *p)
+{
     const int here = sched_getcpu();
     if (here < 0 || here >= MOST_PROCESSORS) {
-        return;
+        return 0;
     }
     const uint64_t bit = (uint64_t)1 << here % 64;
+    return (atomic_fetch_or(&p->taken[here / 64], bit) & bit) != 0;
+}
+
+/* To one that nobody has taken, of those that the thread may run on. It moves at once, and may be
+ * moved again later. */
+static void move_on(processors *p)
+{
     cpu_set_t allowed;
-    if (!(atomic_fetch_or(&p->taken[here / 64], bit) & bit) ||
-        sched_getaffinity(0, sizeof allowed, &allowed)) {
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) {
         return;
     }
     cpu_set_t others = allowed;
-    for (int cpu = 0; cpu < MOST_PROCESSORS && cpu < CPU_SETSIZE; cpu++) {
-        if (p->taken[cpu / 64] >> cpu % 64 & 1) {
-            CPU_CLR(cpu, &others);
+    for (size_t i = 0; i < MOST_PROCESSORS / 64; i++) {
+        uint64_t taken = atomic_load_explicit(&p->taken[i], memory_order_relaxed);
+        for (; taken; taken &= taken - 1) {
+            CPU_CLR(64 * i + (size_t)__builtin_ctzll(taken), &others);
         }
     }
-    /* It moves at once, and may be moved again later. */
     if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) {
         sched_setaffinity(0, sizeof allowed, &allowed);
     }
-#else
-    (void)p;
-#endif
 }
+
+/* Linux may wake a thread on the processor of one that works, though others are idle, and then
+ * needs up to a hundredth of a second to notice: so long the two take turns, and wait for each
+ * other. So a thread that comes second leaves. The calling thread, the first, is not touched. */
+static void find_processor(processors *p)
+{
+    if (omp_get_thread_num() && take_processor(p)) {
+        move_on(p);
+    }
+}
+#else
+static int take_processor(processors *p)
+{
+    (void)p;
+    return 0;
+}
+
+static void find_processor(processors *p)
+{
+    (void)p;
+}
+#endif
 
 void fm_in_parallel(int threads, fm_part run, void *context)
 {
@@ -53,6 +75,7 @@ void fm_in_parallel(int threads, fm_part run, void *context)
         run(context, 0, 1);
     } else {
         processors p = {{0}};
+        take_processor(&p);
 #pragma omp parallel num_threads(threads)
         {
             find_processor(&p);

@@ -209,7 +209,6 @@ class Fit:
         self._optimizer = optimizer
         self._epochs = epochs
         self._hooks = hooks
-        self._listeners = Listeners.of(hooks)
         self._metric = metric
         self._stopping = stopping
         self._keeper = keeper
@@ -234,11 +233,12 @@ class Fit:
                 at_end.callback(self._watch.restore, net)
             with self._all_or_nothing(before):
                 self._begin(at)
+            listeners = Listeners.of(self._hooks)
             for epoch in range(at.epochs + 1, 0 if at.stopped else self._epochs + 1):
                 if not at.totals.steps:
                     self._begin_epoch(epoch)
                 report = Reporter(
-                    net, self._listeners, self._feed, epoch, self._epochs, at, self._keep(state, at)
+                    net, listeners, self._feed, epoch, self._epochs, at, self._keep(state, at)
                 )
                 try:
                     with self._stepping(state):

@@ -101,8 +101,9 @@ class Constant(Schedule):
         _set(self, lr=checks.check_learning_rate(lr))
 
     @property
-    def constant(self) -> float:
-        return self.lr
+    def constant(self) -> float | None:
+        # A class that is derived may have rates of its own.
+        return self.lr if type(self).rates is Constant.rates else None
 
     def rates(self, steps: Floats, total_steps: int, steps_per_epoch: int) -> Floats:
         return np.full(len(steps), self.lr)

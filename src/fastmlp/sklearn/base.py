@@ -3,7 +3,6 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -78,12 +77,14 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     _numeric_targets: ClassVar[bool]
     """Whether targets are numbers, not labels."""
 
+    _parameter_names: ClassVar[tuple[str, ...]]
+
     @classmethod
-    @cache
     def _get_param_names(cls) -> list[str]:
         # Scikit-learn reads them from the signature, several times a fit, which takes 0.15 ms each.
-        names: list[str] = super()._get_param_names()
-        return names
+        if "_parameter_names" not in vars(cls):
+            cls._parameter_names = tuple(super()._get_param_names())
+        return list(cls._parameter_names)
 
     # Training -------------------------------------------------------------------------------
 
