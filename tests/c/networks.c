@@ -26,7 +26,8 @@ typedef struct {
 /* The first is small beside its batch, the second is split by columns among threads, the third has
  * an input that is mostly zeros, the fourth more weights than a core caches, and the fifth a batch
  * whose gradient is taken in pieces. Four more have activations of the other kinds, which keep
- * slopes or not. Those after have losses that see the whole batch. */
+ * slopes or not, and one has a batch of any size for all its samples. Those after have losses that
+ * see the whole batch. */
 static const plan plans[] = {
     {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0, 0, 0, 1},
     {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0, 1, 0, 1},
@@ -37,6 +38,7 @@ static const plan plans[] = {
     {"slopes by layers", 2, {390, 700, 9}, FM_MISH, FM_GELU, 10, 2, OWN, 3, 0, 0, 0},
     {"from outputs", 3, {37, 33, 17, 10}, FM_SELU, FM_SOFTPLUS, 16, 20, BYTES, 0, 0, 0, 0},
     {"leaky", 3, {37, 33, 17, 10}, FM_LEAKY_RELU, FM_ELU, 16, 20, OTHER, 0, 0, 0, 0},
+    {"one step", 2, {21, 19, 3}, FM_TANH, FM_SOFTMAX, 130, 1, OWN, 0, 1, 0, 1},
     {"rates", 2, {40, 64, 6}, FM_TANH, FM_EXP, 200, 3, OWN, 0, 1, 1, 0},
     {"columns", 3, {96, 65, 31, 5}, FM_TANH, FM_SOFTMAX, 64, 5, OWN, 0, 0, 1, 0},
     {"layers", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 1, 1, 0},
