@@ -141,7 +141,12 @@ def test_the_environment_chooses_the_threads(n, run_python):
     assert int(run_python(more, OMP_NUM_THREADS=str(n))) == 4
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="no affinity on this system"
+)
+
+
+@needs_affinity
 def test_affinity_is_honored(run_python):
     program = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n{COUNT}"
     assert int(run_python(program, OMP_NUM_THREADS=None)) == 1
@@ -351,7 +356,7 @@ for cpus in (os.sched_getaffinity(0), {min(os.sched_getaffinity(0))}):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no such call")
+@needs_affinity
 def test_where_threads_may_run_stays_as_it_was(run_python):
     n_cpus = len(os.sched_getaffinity(0))
     assert run_python(AFFINITY).splitlines() == [f"True {{{n}}}" for n in (n_cpus, 1)]
