@@ -309,7 +309,7 @@ def _confusion_colors(counts: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(paper + strength[:, :, np.newaxis] * ink)
 
     # The offset lifts rare mistakes out of the background.
-    colors = blend((mistakes > 0) * (0.1 + 0.8 * mistakes / max(1, mistakes.max())), _TEST)
+    colors = blend((mistakes > 0) * (0.1 + 0.8 * mistakes / mistakes.max(initial=1)), _TEST)
     diagonal = np.arange(len(counts))
     colors[diagonal, diagonal] = blend(hits / support, _TRAIN)[diagonal, diagonal]
     return colors
