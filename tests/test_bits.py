@@ -539,3 +539,26 @@ def test_rows_read_where_they_lie_are_those_that_are_copied(inputs, optimizer, i
 
     assert_threads_agree(lambda: fitted(X))
     assert fitted(X) == fitted(X.astype(np.float64))
+
+
+@pytest.mark.parametrize("inputs", [1, 3, 4, 15, 16, 17, 63, 64, 65, 131])
+@pytest.mark.parametrize("rows", [1, 2, 5, 150])
+def test_bytes_read_where_they_lie_are_their_scaled_values(inputs, rows, dtype, isa):
+    rng = np.random.default_rng(inputs)
+    wide = np.full((rows, inputs + 7), 255, np.uint8)
+    drawn = rng.random((rows, inputs)) < 0.2
+    wide[:, 3 : 3 + inputs] = rng.integers(1, 256, size=(rows, inputs)) * drawn
+    X, y = wide[:, 3 : 3 + inputs], rng.integers(3, size=rows)
+    wide.flags.writeable = X.flags.writeable = False
+    scaled = X.astype(dtype) * dtype.type(1 / 255)
+
+    def fitted(samples):
+        results = []
+        for outputs in (33, 32):
+            net = fm.MLP([inputs, outputs, 3], dtype=dtype, seed=1)
+            net.fit(samples, y, epochs=2, batch_size=32, lr=0.1)
+            results += [*net.weights, *net.biases, net.predict_proba(samples)]
+        return bits(results)
+
+    assert_threads_agree(lambda: fitted(X))
+    assert fitted(X) == fitted(scaled)

@@ -194,7 +194,7 @@ static tile_args args_of(const fm_gemm *g)
         .a = g->a,
         .a_row = g->a_row,
         .a_col = g->a_col,
-        .lines = (const real *const *)g->a_lines,
+        .lines = g->a_lines,
         .first = g->a_first,
         .b = g->b,
         .b_row = g->b_row,

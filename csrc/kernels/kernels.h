@@ -19,15 +19,18 @@ typedef enum {
  * strides is 1; b and c have contiguous rows. bias (n), if not NULL, is added to the finished sum
  * and relu, if set, clips the result at zero; both go with FM_GEMM_STORE and FM_GEMM_CONTINUE only.
  * Where a_lines is not NULL, it says in place of a where a's rows begin, if a_col is 1, or its
- * columns, if a_row is 1, the elements of each from a_first on; not so for `packed_gemm`.
- * half_end says of an n of whole FM_ALIGNMENT bytes that b and bias, and c where it is read, hold
- * zeros in the second half of the last of them; `packed_gemm` does without. */
+ * columns, if a_row is 1, the elements of each from a_first on; not so for `packed_gemm`. Where
+ * a_bytes is set, as it may be for `listed_gemm` and `marked_gemm`, these are bytes, which stand
+ * for what `convert` makes of them. half_end says of an n of whole FM_ALIGNMENT bytes that b and
+ * bias, and c where it is read, hold zeros in the second half of the last of them; `packed_gemm`
+ * does without. */
 typedef struct {
     size_t m, n, k;
     const void *a;
     ptrdiff_t a_row, a_col;
     const void *const *a_lines;
     size_t a_first;
+    int a_bytes;
     const void *b;
     ptrdiff_t b_row;
     void *c;
@@ -60,6 +63,10 @@ typedef struct {
 
 /* Features whose zeros are looked at together, see `mark` below, and samples, see `listed_gemm`. */
 enum { FM_MARK_GROUP = 4 };
+
+typedef size_t (*fm_compress)(size_t n, const void *row0, const void *row1, uint32_t *index,
+                              void *value0, void *value1);
+typedef void (*fm_mark)(size_t n, const void *row, unsigned sample, uint32_t *marks);
 
 typedef void (*fm_map)(size_t n, const void *x, void *y);
 
@@ -152,6 +159,7 @@ typedef struct fm_kernels {
     /* Sparse products.
      * compress: the columns where one of two rows is not zero, and what the rows hold there;
      * outputs have room for n + lanes elements. Of one row alone: row1 = row0 and value1 = value0.
+     * compress_bytes: the same for rows of bytes, whose values are converted.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
      * sparse_pair: the same for two rows of one index.
      * listed_gemm: the gemm of FM_MARK_GROUP rows of a, given by a_lines, over the depths where
@@ -159,11 +167,11 @@ typedef struct fm_kernels {
      * elements. NULL where pairs of rows are quicker;
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED;
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set its bit of marks[g];
+     * mark_bytes: the same for a row of bytes;
      * marked_gemm: the gemm, modes store and add scaled, n a multiple of the vector, of an a whose
      * columns are given by a_lines, and zero in rows 4g to 4g + 3 of column p unless bit p % 32 of
      * marks[p / 32 * stride + g] is set; list is scratch of 32 * words + 16 elements. */
-    size_t (*compress)(size_t n, const void *row0, const void *row1, uint32_t *index, void *value0,
-                       void *value1);
+    fm_compress compress, compress_bytes;
     void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
     void (*sparse_pair)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
@@ -171,7 +179,7 @@ typedef struct fm_kernels {
     void (*listed_gemm)(const fm_gemm *args, uint32_t *list);
     void (*sparse_sum)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                        fm_gemm_mode mode, double alpha, void *c);
-    void (*mark)(size_t n, const void *row, unsigned sample, uint32_t *marks);
+    fm_mark mark, mark_bytes;
     void (*marked_gemm)(const fm_gemm *args, const uint32_t *marks, size_t words, size_t stride,
                         uint32_t *list);
     /* y (n) = column sums of x (m, n), or y + alpha * them with FM_GEMM_ADD_SCALED */

@@ -5,6 +5,8 @@
  * x' dy walks down samples, and a tile of GROUP features needs only the samples in which one of
  * the features is not zero: neighboring features (pixels of a stroke, columns of a one-hot code)
  * tend to be zero together. */
+#include <string.h>
+
 #include "tile.h"
 
 enum { GROUP = FM_MARK_GROUP };
@@ -64,6 +66,76 @@ static size_t compress(size_t n, const void *row0, const void *row1, uint32_t *i
     return count;
 }
 #endif
+
+/* What bytes stand for. */
+static real byte_values[256];
+
+/* The columns where one of some rows is not zero. */
+#if FM_SIMD == 512
+static size_t list_bytes(size_t n, const void *const *rows, const int count, uint32_t *list)
+{
+    enum { BYTES = 64, PART = 16 };
+    size_t listed = 0;
+    __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (size_t i = 0; i < n; i += BYTES) {
+        const __mmask64 mask = n - i < BYTES ? ((__mmask64)1 << (n - i)) - 1 : ~(__mmask64)0;
+        __m512i any = _mm512_setzero_si512();
+        UNROLL
+        for (int r = 0; r < count; r++) {
+            const char *row = rows[r];
+            any = _mm512_or_si512(any, _mm512_maskz_loadu_epi8(mask, row + i));
+        }
+        __mmask64 set = _mm512_test_epi8_mask(any, any);
+        UNROLL
+        for (int part = 0; part < BYTES / PART; part++, set >>= PART) {
+            const __mmask16 some = (__mmask16)set;
+            _mm512_storeu_si512(list + listed, _mm512_maskz_compress_epi32(some, position));
+            listed += (size_t)__builtin_popcount(some);
+            position = _mm512_add_epi32(position, _mm512_set1_epi32(PART));
+        }
+    }
+    return listed;
+}
+#else
+static size_t list_bytes(size_t n, const void *const *rows, const int count, uint32_t *list)
+{
+    enum { BYTES = 8 };
+    size_t listed = 0;
+    for (size_t i = 0; i < n; i += BYTES) {
+        const size_t width = n - i < BYTES ? n - i : BYTES;
+        uint64_t any = 0;
+        uint8_t set[BYTES];
+        for (int r = 0; r < count; r++) {
+            uint64_t some = 0;
+            memcpy(&some, (const uint8_t *)rows[r] + i, width);
+            any |= some;
+        }
+        if (!any) {
+            continue;
+        }
+        memcpy(set, &any, BYTES);
+        for (size_t j = 0; j < width; j++) {
+            list[listed] = (uint32_t)(i + j);
+            listed += set[j] != 0;
+        }
+    }
+    return listed;
+}
+#endif
+
+static size_t compress_bytes(size_t n, const void *row0, const void *row1, uint32_t *index,
+                             void *value0, void *value1)
+{
+    const void *rows[] = {row0, row1};
+    const uint8_t *x = row0, *y = row1;
+    real *to_x = value0, *to_y = value1;
+    const size_t count = list_bytes(n, rows, 2, index);
+    for (size_t p = 0; p < count; p++) {
+        to_x[p] = byte_values[x[index[p]]];
+        to_y[p] = byte_values[y[index[p]]];
+    }
+    return count;
+}
 
 /* Of the chains over the non-zeros of a row, a strip of nv vectors or, if `partial`, one vector of
  * which `columns` lanes count. */
@@ -357,6 +429,19 @@ static void mark(size_t n, const void *row, unsigned sample, uint32_t *marks)
     }
 }
 
+static void mark_bytes(size_t n, const void *row, unsigned sample, uint32_t *marks)
+{
+    const uint8_t *x = row;
+    for (size_t g = 0; g < n / GROUP; g++) {
+        uint32_t four;
+        memcpy(&four, x + GROUP * g, GROUP);
+        marks[g] |= (uint32_t)(four != 0) << sample;
+    }
+    for (size_t i = n / GROUP * GROUP; i < n; i++) {
+        marks[i / GROUP] |= (uint32_t)(x[i] != 0) << sample;
+    }
+}
+
 #define LISTED_TILES(name, rows, listed)                                                           \
     static void name##_1(const tile_args *t) { tile(t, rows, 1, FULL_END, 0, listed); }            \
     static void name##_2(const tile_args *t) { tile(t, rows, 2, FULL_END, 0, listed); }            \
@@ -399,7 +484,7 @@ static int next_vectors(tile_args *t, size_t columns, int half_end)
 
 #if FM_SIMD == 512
 /* The columns where one of GROUP rows is not zero. */
-static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
+static size_t list_columns(size_t n, const void *const *x, uint32_t *list)
 {
     size_t count = 0;
     __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -408,7 +493,7 @@ static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
         unsigned set = 0;
         UNROLL
         for (int r = 0; r < GROUP; r++) {
-            set |= vec_not_zero(vec_load_first(x[r] + i, mask, vec_set1(0)));
+            set |= vec_not_zero(vec_load_first((const real *)x[r] + i, mask, vec_set1(0)));
         }
         _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32((__mmask16)set, position));
         count += (size_t)__builtin_popcount(set);
@@ -421,10 +506,11 @@ static size_t list_columns(size_t n, const real *const *x, uint32_t *list)
  * of b, which come from the second-level cache. That pays where a vector is a cache line. */
 static void listed_gemm(const fm_gemm *g, uint32_t *list)
 {
-    const real *const *x = (const real *const *)g->a_lines;
+    const void *const *x = g->a_lines;
     tile_args t = {
-        .k = list_columns(g->k, x, list),
+        .k = g->a_bytes ? list_bytes(g->k, x, GROUP, list) : list_columns(g->k, x, list),
         .lines = x,
+        .values = g->a_bytes ? byte_values : NULL,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = FM_GEMM_STORE,
@@ -470,7 +556,8 @@ static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, s
                         uint32_t *list)
 {
     tile_args t = {
-        .lines = (const real *const *)g->a_lines,
+        .lines = g->a_lines,
+        .values = g->a_bytes ? byte_values : NULL,
         .b_row = g->b_row,
         .c_row = g->c_row,
         .mode = g->mode,
@@ -500,7 +587,13 @@ static void marked_gemm(const fm_gemm *g, const uint32_t *marks, size_t words, s
 
 void KERNEL(fill_sparse)(fm_kernels *table)
 {
+    uint8_t bytes[256];
+    for (size_t i = 0; i < 256; i++) {
+        bytes[i] = (uint8_t)i;
+    }
+    table->convert[FM_UINT8](256, bytes, byte_values);
     table->compress = compress;
+    table->compress_bytes = compress_bytes;
     table->sparse_rows = sparse_rows;
     table->sparse_pair = sparse_pair;
     table->sparse_sum = sparse_sum;
@@ -508,5 +601,6 @@ void KERNEL(fill_sparse)(fm_kernels *table)
     table->listed_gemm = listed_gemm;
 #endif
     table->mark = mark;
+    table->mark_bytes = mark_bytes;
     table->marked_gemm = marked_gemm;
 }

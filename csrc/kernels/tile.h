@@ -20,15 +20,23 @@ typedef struct {
     const uint32_t *list; /* in listed tiles: the k depths to visit, ascending */
     /* Unless NULL, in place of a: where its rows begin, or where its columns do, the depths; the
      * elements of each from `first` on. */
-    const real *const *lines;
+    const void *const *lines;
     size_t first;
+    /* In listed tiles, unless NULL: lines are of bytes, each of which stands for one of these. */
+    const real *values;
     int b_ahead, c_ahead; /* whether to ask for rows of b, and for c, before they are needed */
 } tile_args;
 
 typedef enum { WHOLE, LISTED_BY_ROW, LISTED_BY_DEPTH } tile_list;
 
 /* Where multiply finds a. */
-typedef enum { STRIDED, LINES_OF_ROWS, LINES_OF_DEPTHS } tile_source;
+typedef enum {
+    STRIDED,
+    LINES_OF_ROWS,
+    LINES_OF_DEPTHS,
+    BYTES_OF_ROWS,
+    BYTES_OF_DEPTHS
+} tile_source;
 
 /* Of the last vector all lanes count, or the first `columns`, or the first half, the others of b's
  * being zeros. */
@@ -68,10 +76,15 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
     const int whole = end == HALF_END ? nv - 1 : nv;
     const real *a = t->a, *b = t->b;
     const real *line[8];
+    const uint8_t *bytes[8];
     vec_half half[8];
     UNROLL
     for (int i = 0; i < rows && source == LINES_OF_ROWS; i++) {
-        line[i] = t->lines[i] + t->first;
+        line[i] = (const real *)t->lines[i] + t->first;
+    }
+    UNROLL
+    for (int i = 0; i < rows && source == BYTES_OF_ROWS; i++) {
+        bytes[i] = (const uint8_t *)t->lines[i] + t->first;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -86,7 +99,10 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
             b = t->b + (ptrdiff_t)depth * b_row;
         }
         if (source == LINES_OF_DEPTHS) {
-            a = t->lines[depth] + t->first;
+            a = (const real *)t->lines[depth] + t->first;
+        }
+        if (source == BYTES_OF_DEPTHS) {
+            bytes[0] = (const uint8_t *)t->lines[depth] + t->first;
         }
         UNROLL
         for (int j = 0; j < nv; j++) {
@@ -101,7 +117,10 @@ ALWAYS_INLINE void multiply(const tile_args *t, vec sum[8][8], const int rows, c
         const vec_half row_end = end == HALF_END ? vec_half_load(b + whole * LANES) : half[0];
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const vec x = vec_set1(source == LINES_OF_ROWS ? line[i][depth] : a[i * a_row]);
+            const vec x = vec_set1(source == LINES_OF_ROWS     ? line[i][depth]
+                                   : source == BYTES_OF_ROWS   ? t->values[bytes[i][depth]]
+                                   : source == BYTES_OF_DEPTHS ? t->values[bytes[0][i]]
+                                                               : a[i * a_row]);
             UNROLL
             for (int j = 0; j < whole; j++) {
                 sum[i][j] = vec_fma(x, row[j], sum[i][j]);
@@ -166,7 +185,10 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int nv, const 
 
     /* Strides that the compiler knows spare it the address arithmetic, which competes with the
      * multiplications for ports. */
-    if (listed) {
+    if (listed && t->values) {
+        multiply(t, sum, rows, nv, end, columns, 1,
+                 listed == LISTED_BY_ROW ? BYTES_OF_ROWS : BYTES_OF_DEPTHS, 0, 1, 0, t->b_row);
+    } else if (listed) {
         multiply(t, sum, rows, nv, end, columns, 1,
                  listed == LISTED_BY_ROW ? LINES_OF_ROWS : LINES_OF_DEPTHS, 0, 1, 0, t->b_row);
     } else if (t->a_row == 1 && t->lines) {

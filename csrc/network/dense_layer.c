@@ -8,6 +8,7 @@ static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const fm_scr
 {
     const void *const *x = g->a_lines;
     uint32_t *index = scratch->index;
+    const fm_compress compress = g->a_bytes ? kernels->compress_bytes : kernels->compress;
     if (kernels->listed_gemm && g->m == FM_MARK_GROUP && g->n % kernels->lanes == 0) {
         kernels->listed_gemm(g, index);
         return;
@@ -15,8 +16,8 @@ static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const fm_scr
     for (size_t i = 0; i < g->m; i += 2) {
         char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
         const size_t other = i + 1 < g->m;
-        const size_t count = kernels->compress(g->k, x[i], x[i + other], index, scratch->value[0],
-                                               scratch->value[other]);
+        const size_t count = compress(g->k, x[i], x[i + other], index, scratch->value[0],
+                                      scratch->value[other]);
         const fm_sparse_row rows[2] = {{count, index, scratch->value[0]},
                                        {count, index, scratch->value[1]}};
         if (other) {
@@ -53,6 +54,7 @@ static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t row
                      .a_row = x.stride,
                      .a_col = 1,
                      .a_lines = x.lines,
+                     .a_bytes = x.bytes,
                      .b = parameters.weight,
                      .b_row = parameters.row,
                      .c = y,
@@ -64,11 +66,10 @@ static fm_gemm forward_product(const layer *l, fm_columns parameters, size_t row
 }
 
 static void forward_group(const layer *l, const fm_kernels *kernels, fm_columns parameters,
-                          size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
+                          size_t rows, fm_rows x, void *y, ptrdiff_t y_row,
                           fm_activation activation, const fm_scratch *scratch)
 {
-    const fm_gemm gemm = forward_product(l, parameters, rows, (fm_rows){.lines = x}, y, y_row,
-                                         activation);
+    const fm_gemm gemm = forward_product(l, parameters, rows, x, y, y_row, activation);
     if (gemm.n) {
         skip_zeros(kernels, &gemm, scratch);
         activate(l, kernels, activation, rows, gemm.n, y, y_row);
@@ -239,10 +240,12 @@ static void marked_block(const fm_kernels *kernels, const fm_gemm *g, size_t beg
 static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
+    const size_t item = g->a_bytes ? 1 : kernels->itemsize;
+    const fm_mark mark = g->a_bytes ? kernels->mark_bytes : kernels->mark;
     memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
     for (size_t i = 0; i < g->k; i++) {
-        kernels->mark(g->m, fm_at(g->a_lines[i], (ptrdiff_t)g->a_first, kernels->itemsize),
-                      (unsigned)(i % 32), scratch->marks + i / 32 * stride);
+        mark(g->m, fm_at(g->a_lines[i], (ptrdiff_t)g->a_first, item), (unsigned)(i % 32),
+             scratch->marks + i / 32 * stride);
     }
 }
 
@@ -372,6 +375,7 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, fm_
                           .a_col = x.stride,
                           .a_lines = x.lines,
                           .a_first = first,
+                          .a_bytes = x.bytes,
                           .b = dy,
                           .b_row = (ptrdiff_t)l->out_stride,
                           .c = fm_at(to->weight, (ptrdiff_t)first * to->row, item),

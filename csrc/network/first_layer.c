@@ -35,6 +35,11 @@ static inline __attribute__((always_inline)) void prefetch_sample(const fm_step 
     }
 }
 
+static int reads_bytes(const fm_step *step)
+{
+    return step->in_place && step->x->dtype == FM_UINT8;
+}
+
 /* Row of the batch in a thread's input. */
 static void *input_of(const fm_step *step, size_t part, size_t row)
 {
@@ -115,11 +120,12 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
             x[r] = row_of(step, batch, part, r, &dropout);
         }
         void *to = fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item);
+        fm_rows group = {.lines = x + i, .bytes = reads_bytes(step)};
         if (step->skip_forward) {
-            l->type->forward_group(l, step->kernels, parameters, end - i, x + i, to, y_row,
+            l->type->forward_group(l, step->kernels, parameters, end - i, group, to, y_row,
                                    activation, &step->scratch[part]);
         } else {
-            const fm_rows group = {x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL};
+            group = (fm_rows){x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL, 0};
             l->type->forward(l, step->kernels, parameters, end - i, group, to, y_row, activation);
         }
     }
@@ -159,7 +165,7 @@ void fm_first_gradient(const fm_step *step, fm_batch batch, const fm_target *tar
     if (!step->x->starts) {
         const int by_lines = step->skip_gradient || step->in_place;
         const fm_rows x = {input_of(step, part, 0), (ptrdiff_t)l->in_stride,
-                           by_lines ? rows_of(step, part) : NULL};
+                           by_lines ? rows_of(step, part) : NULL, reads_bytes(step)};
         l->type->gradient(l, step->kernels, batch.count, x, step->skip_gradient, dy, target,
                           own.inputs, own.biases, scratch);
         return;

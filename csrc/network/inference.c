@@ -123,19 +123,21 @@ static int has_bad_sample(const inference *f, size_t first, size_t rows, const c
     return 0;
 }
 
-/* The first layer's forward, which skips zeros. */
+/* The first layer's forward, which skips zeros; bytes are not converted for it. */
 static void forward_groups(const inference *f, fm_columns parameters, size_t rows, const void *x,
                            ptrdiff_t x_row, void *y, ptrdiff_t y_row, fm_activation activation,
                            const fm_scratch *lists)
 {
     const layer *l = &f->network->layers[0];
     const size_t item = f->network->itemsize;
+    const int bytes = f->x->dtype == FM_UINT8;
     for (size_t i = 0; i < rows; i += FM_MARK_GROUP) {
         const size_t count = fm_min(FM_MARK_GROUP, rows - i);
-        const void *group[FM_MARK_GROUP];
+        const void *lines[FM_MARK_GROUP];
         for (size_t r = 0; r < count; r++) {
-            group[r] = fm_at(x, (ptrdiff_t)(i + r) * x_row, item);
+            lines[r] = fm_at(x, (ptrdiff_t)(i + r) * x_row, bytes ? 1 : item);
         }
+        const fm_rows group = {.lines = lines, .bytes = bytes};
         l->type->forward_group(l, f->kernels, parameters, count, group,
                                fm_at(y, (ptrdiff_t)i * y_row, item), y_row, activation, lists);
     }
@@ -153,7 +155,7 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
 
     if (f->x->starts) {
         /* Read row by row below. */
-    } else if (f->x->dtype == net->dtype) {
+    } else if (f->x->dtype == net->dtype || (f->skip && f->x->dtype == FM_UINT8)) {
         x = fm_sample(f->x, first);
     } else {
         x_row = (ptrdiff_t)net->layers[0].in_stride;
@@ -187,8 +189,8 @@ static void run_block(inference *f, size_t first, size_t rows, char *buffers)
         } else if (i == 0 && f->skip) {
             forward_groups(f, parameters, rows, x, x_row, y, y_row, fused, &lists);
         } else {
-            l->type->forward(l, f->kernels, parameters, rows, (fm_rows){x, x_row, NULL}, y, y_row,
-                             fused);
+            l->type->forward(l, f->kernels, parameters, rows, (fm_rows){x, x_row, NULL, 0}, y,
+                             y_row, fused);
         }
         if (look && has_bad_sample(f, first, rows, y, y_row)) {
             f->bad_sample = 1;

@@ -56,11 +56,12 @@ typedef struct {
 } fm_columns;
 
 /* Rows of a matrix: `stride` elements apart, from `data` on, or where `lines` says that each
- * begins, if that is not NULL. */
+ * begins, if that is not NULL; lines may be of bytes where zeros are skipped, see fm_gemm. */
 typedef struct {
     const void *data;
     ptrdiff_t stride;
     const void *const *lines;
+    int bytes;
 } fm_rows;
 
 /* What becomes of a gradient: it is stored, or alpha times it is added; or, where there is an
@@ -85,10 +86,10 @@ typedef struct {
      * columns may include the padding. */
     void (*forward)(const layer *l, const fm_kernels *kernels, fm_columns parameters, size_t rows,
                     fm_rows x, void *y, ptrdiff_t y_row, fm_activation activation);
-    /* The same for up to FM_MARK_GROUP rows of x that begin anywhere. Zeros are skipped, and
-     * columns cut at multiples of FM_ALIGNMENT bytes. */
+    /* The same for up to FM_MARK_GROUP lines of x. Zeros are skipped, and columns cut at multiples
+     * of FM_ALIGNMENT bytes. */
     void (*forward_group)(const layer *l, const fm_kernels *kernels, fm_columns parameters,
-                          size_t rows, const void *const *x, void *y, ptrdiff_t y_row,
+                          size_t rows, fm_rows x, void *y, ptrdiff_t y_row,
                           fm_activation activation, const fm_scratch *scratch);
     /* Columns of y for `rows` sparse samples: from `first` on or, where order is not NULL, those
      * that order lists from there on. To dropout, which may be NULL, the first is `number`. */

@@ -82,7 +82,7 @@ static void forward_block(const fm_step *step, const fm_rest *rest, fm_batch bat
     const ptrdiff_t x_row = (ptrdiff_t)l->in_stride, y_row = (ptrdiff_t)l->out_stride;
     const ptrdiff_t begin = (ptrdiff_t)rows.begin;
     const fm_rows x = {fm_at(fm_step_output(step, rest, batch, i - 1), begin * x_row, item), x_row,
-                       NULL};
+                       NULL, 0};
     l->type->forward(l, step->kernels, fm_columns_of(net, l, rest->buffers.of[0], columns),
                      rows.end - rows.begin, x,
                      fm_at(rest->outputs[i], begin * y_row + (ptrdiff_t)columns.begin, item), y_row,
@@ -304,7 +304,7 @@ void fm_step_gradient(const fm_step *step, fm_batch batch, const fm_effect *effe
             fm_first_gradient(step, batch, &target, part, own);
         } else {
             const fm_rows x = {fm_step_output(step, rest, batch, i - 1), (ptrdiff_t)l->in_stride,
-                               NULL};
+                               NULL, 0};
             l->type->gradient(l, step->kernels, batch.count, x, 0, rest->deltas[i], &target,
                               own.inputs, own.biases, &step->scratch[part]);
         }
