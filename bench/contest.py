@@ -106,7 +106,11 @@ class Contestant:
         with theirs:
             # What libraries print goes to standard error: standard output is the suite's.
             self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment(threads, isa), stdout=2
+                command,
+                pass_fds=[theirs.fileno()],
+                env=environment(threads, isa),
+                stdout=2,
+                start_new_session=True,
             )
         self.connection = Connection(ours.detach())
 
@@ -138,10 +142,12 @@ class Contestant:
         return self.answer()
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing, and those that it has started."""
         self.connection.close()
-        self.process.kill()
-        self.process.wait()
+        if self.process.returncode is None:
+            # joblib's wait for more work for minutes.
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def distance(these: Sequence[Array], those: Sequence[Array]) -> float:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -155,6 +157,23 @@ def test_a_contestant_that_cannot_is_named():
             contestant.answer()
     finally:
         contestant.close()
+
+
+def test_what_a_contestant_has_started_ends_with_it():
+    contestant = contest.Contestant(peers.Peer("NumPy", "numpy_", "numpy", ("training",)), 1)
+    contestant.answer()
+    assert os.getsid(contestant.process.pid) == contestant.process.pid
+    contestant.close()
+    # One that has a child, and the child a pipe.
+    contestant.process = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & echo begun; wait"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with contestant.process.stdout as output:
+        assert output.readline() == b"begun\n"
+        contestant.close()
+        assert output.read() == b""
 
 
 def test_an_instruction_set_to_hold_to_is_told_to_every_library():
