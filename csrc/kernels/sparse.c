@@ -533,6 +533,9 @@ static size_t list_samples(size_t words, const uint32_t *marks, size_t stride, u
     size_t count = 0;
     for (size_t w = 0; w < words; w++) {
         uint32_t bits = marks[w * stride];
+        if (!bits) {
+            continue;
+        }
 #if FM_SIMD == 512
         __m512i sample = _mm512_add_epi32(
             _mm512_set1_epi32((int)(32 * w)),
