@@ -144,10 +144,10 @@ class Contestant:
     def close(self) -> None:
         """End the process, whatever it is doing, and those that it has started."""
         self.connection.close()
-        if self.process.returncode is None:
-            # joblib's wait for more work for minutes.
+        # joblib's processes wait for more work for minutes, also where the first has ended itself.
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
 
 
 def distance(these: Sequence[Array], those: Sequence[Array]) -> float:

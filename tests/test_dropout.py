@@ -251,8 +251,10 @@ def test_sparse_rows_have_the_bits_of_dense_ones(optimizer, dtype, isa, threads)
     assert bits(parameters(nets[0])) == bits(parameters(nets[1]))
 
 
-def test_uint8_is_dropped_as_floats_are(dtype, isa):
-    X = np.random.default_rng(1).integers(256, size=(70, 11), dtype=np.uint8)
+@pytest.mark.parametrize("drawn", [1.0, 0.1])
+def test_uint8_is_dropped_as_floats_are(drawn, dtype, isa):
+    rng = np.random.default_rng(1)
+    X = rng.integers(256, size=(70, 11), dtype=np.uint8) * (rng.random((70, 11)) < drawn)
     nets = [network(dtype=dtype) for _ in range(2)]
     scale = np.dtype(dtype).type(1 / 255)
     for net, features in zip(nets, (X, X * scale), strict=True):

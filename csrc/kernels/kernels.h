@@ -158,12 +158,12 @@ typedef struct fm_kernels {
                       ptrdiff_t dst_row);
     /* Sparse products.
      * compress: the columns where one of two rows is not zero, and what the rows hold there;
-     * outputs have room for n + lanes elements. Of one row alone: row1 = row0 and value1 = value0.
+     * outputs have room for n + 16 elements. Of one row alone: row1 = row0 and value1 = value0.
      * compress_bytes: the same for rows of bytes, whose values are converted.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
      * sparse_pair: the same for two rows of one index.
      * listed_gemm: the gemm of FM_MARK_GROUP rows of a, given by a_lines, over the depths where
-     * one of them is not zero; mode store, n a multiple of the vector; list is scratch of k + lanes
+     * one of them is not zero; mode store, n a multiple of the vector; list is scratch of k + 16
      * elements. NULL where pairs of rows are quicker;
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED;
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set its bit of marks[g];

@@ -67,10 +67,10 @@ static size_t compress(size_t n, const void *row0, const void *row1, uint32_t *i
 }
 #endif
 
-/* What bytes stand for. */
+/* What bytes stand for, once the table is filled. */
 static real byte_values[256];
 
-/* The columns where one of some rows is not zero. */
+/* The columns where one of `count` rows is not zero, a constant at each call. */
 #if FM_SIMD == 512
 static size_t list_bytes(size_t n, const void *const *rows, const int count, uint32_t *list)
 {
@@ -594,6 +594,7 @@ void KERNEL(fill_sparse)(fm_kernels *table)
     for (size_t i = 0; i < 256; i++) {
         bytes[i] = (uint8_t)i;
     }
+    /* The table has it already, see runtime/isa.c. */
     table->convert[FM_UINT8](256, bytes, byte_values);
     table->compress = compress;
     table->compress_bytes = compress_bytes;

@@ -103,7 +103,8 @@ typedef struct {
                      const void *transposed, size_t rows, const void *dy, void *dx,
                      fm_range columns, const fm_scratch *scratch);
     /* The gradient of the weights of these inputs and of all the target's columns, and of the
-     * biases; dy points at the first column. The zeros of x may be skipped if it has lines. */
+     * biases; dy points at the first column. The zeros of x may be skipped if it has lines, and
+     * are if these are of bytes. */
     void (*gradient)(const layer *l, const fm_kernels *kernels, size_t rows, fm_rows x, int skip,
                      const void *dy, const fm_target *target, fm_range inputs, fm_range biases,
                      const fm_scratch *scratch);

@@ -38,6 +38,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void detect(void)
 {
     size_t n = 0;
+/* Conversion comes before the sparse products, which fill a table of bytes by it. */
 #define FILL_TABLE(isa, bits, table)                                                               \
     fm_fill_activations_##isa##_##bits(table);                                                     \
     fm_fill_dropout_##isa##_##bits(table);                                                         \
