@@ -278,6 +278,23 @@ static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, int skip,
     }
 }
 
+/* What a single sample adds to the weights of those of its inputs that are not zero. */
+static void add_sample(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
+{
+    const size_t item = kernels->itemsize;
+    const fm_compress compress = g->a_bytes ? kernels->compress_bytes : kernels->compress;
+    const void *x = fm_at(g->a_lines[0], (ptrdiff_t)g->a_first, g->a_bytes ? 1 : item);
+    void *values = scratch->value[0];
+    const size_t count = compress(g->m, x, x, scratch->index, values, values);
+    const uint32_t sample = 0;
+    for (size_t i = 0; i < count; i++) {
+        const fm_sparse_row one = {1, &sample, fm_at(values, (ptrdiff_t)i, item)};
+        const ptrdiff_t input = (ptrdiff_t)scratch->index[i];
+        kernels->sparse_sum(g->n, &one, g->b, g->b_row, g->mode, g->alpha,
+                            fm_at(g->c, input * g->c_row, item));
+    }
+}
+
 /* The chains of a large batch, continued from block to block of samples in `sums` and applied once
  * they are complete. */
 static void gradient_blocked(const fm_kernels *kernels, const fm_gemm *g, const fm_target *target,
@@ -390,6 +407,8 @@ static void gradient(const layer *l, const fm_kernels *kernels, size_t rows, fm_
             gradient_large(kernels, &gemm, target, first, scratch);
         } else if (target->update) {
             gradient_used(kernels, &gemm, skip, target, first, scratch);
+        } else if (skip && rows == 1 && target->mode == FM_GEMM_ADD_SCALED) {
+            add_sample(kernels, &gemm, scratch);
         } else if (skip) {
             mark_samples(kernels, &gemm, scratch);
             marked_block(kernels, &gemm, 0, scratch);

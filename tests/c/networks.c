@@ -24,15 +24,16 @@ typedef struct {
 } plan;
 
 /* The first is small beside its batch, the second is split by columns among threads, the third has
- * an input that is mostly zeros, as has the fourth, of bytes, the fifth more weights than a core
- * caches, and the sixth a batch whose gradient is taken in pieces. Four more have activations of
- * the other kinds, which keep slopes or not, and one has a batch of any size for all its samples.
- * Those after have losses that see the whole batch. */
+ * an input that is mostly zeros, as have the fourth and the fifth, of bytes, which takes one sample
+ * at a time, the sixth more weights than a core caches, and the seventh a batch whose gradient is
+ * taken in pieces. Four more have activations of the other kinds, which keep slopes or not, and one
+ * has a batch of any size for all its samples. Those after have losses that see the whole batch. */
 static const plan plans[] = {
     {"softmax", 3, {37, 33, 17, 10}, FM_RELU, FM_SOFTMAX, 16, 20, BYTES, 0, 0, 0, 1},
     {"sigmoid", 3, {96, 65, 31, 5}, FM_TANH, FM_SIGMOID, 64, 5, OWN, 0, 1, 0, 1},
     {"zeros", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, OWN, 3, 1, 0, 1},
     {"drawings", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 63, 20, BYTES, 3, 1, 0, 1},
+    {"drawing", 2, {131, 64, 7}, FM_SIGMOID, FM_SOFTMAX, 1, 20, BYTES, 3, 0, 0, 0},
     {"wide", 2, {390, 700, 9}, FM_RELU, FM_TANH, 10, 2, OWN, 0, 0, 0, 1},
     {"batch", 2, {21, 19, 3}, FM_IDENTITY, FM_IDENTITY, 600, 2, OTHER, 0, 0, 0, 1},
     {"slopes", 3, {96, 65, 31, 5}, FM_GELU, FM_SILU, 64, 5, OWN, 0, 1, 0, 0},
