@@ -30,7 +30,7 @@ typedef struct {
     ptrdiff_t a_row, a_col;
     const void *const *a_lines;
     size_t a_first;
-    int a_bytes;
+    int a_bytes; /* 0 or 1 */
     const void *b;
     ptrdiff_t b_row;
     void *c;
@@ -156,10 +156,9 @@ typedef struct fm_kernels {
     /* dst (cols, rows) = src (rows, cols) transposed */
     void (*transpose)(size_t rows, size_t cols, const void *src, ptrdiff_t src_row, void *dst,
                       ptrdiff_t dst_row);
-    /* Sparse products.
+    /* Sparse products. compress and mark by whether rows are of bytes, whose values are converted.
      * compress: the columns where one of two rows is not zero, and what the rows hold there;
      * outputs have room for n + 16 elements. Of one row alone: row1 = row0 and value1 = value0.
-     * compress_bytes: the same for rows of bytes, whose values are converted.
      * sparse_rows: c (m, n) = x b + bias, bias and relu as in gemm.
      * sparse_pair: the same for two rows of one index.
      * listed_gemm: the gemm of FM_MARK_GROUP rows of a, given by a_lines, over the depths where
@@ -167,11 +166,10 @@ typedef struct fm_kernels {
      * elements. NULL where pairs of rows are quicker;
      * sparse_sum: c (n) = x b, or c + alpha * it with FM_GEMM_ADD_SCALED;
      * mark: where one of features 4g to 4g + 3 of a sample is not zero, set its bit of marks[g];
-     * mark_bytes: the same for a row of bytes;
      * marked_gemm: the gemm, modes store and add scaled, n a multiple of the vector, of an a whose
      * columns are given by a_lines, and zero in rows 4g to 4g + 3 of column p unless bit p % 32 of
      * marks[p / 32 * stride + g] is set; list is scratch of 32 * words + 16 elements. */
-    fm_compress compress, compress_bytes;
+    fm_compress compress[2];
     void (*sparse_rows)(size_t m, size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                         const void *bias, int relu, void *c, ptrdiff_t c_row);
     void (*sparse_pair)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
@@ -179,7 +177,7 @@ typedef struct fm_kernels {
     void (*listed_gemm)(const fm_gemm *args, uint32_t *list);
     void (*sparse_sum)(size_t n, const fm_sparse_row *x, const void *b, ptrdiff_t b_row,
                        fm_gemm_mode mode, double alpha, void *c);
-    fm_mark mark, mark_bytes;
+    fm_mark mark[2];
     void (*marked_gemm)(const fm_gemm *args, const uint32_t *marks, size_t words, size_t stride,
                         uint32_t *list);
     /* y (n) = column sums of x (m, n), or y + alpha * them with FM_GEMM_ADD_SCALED */

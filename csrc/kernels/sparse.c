@@ -596,15 +596,15 @@ void KERNEL(fill_sparse)(fm_kernels *table)
     }
     /* The table has it already, see runtime/isa.c. */
     table->convert[FM_UINT8](256, bytes, byte_values);
-    table->compress = compress;
-    table->compress_bytes = compress_bytes;
+    table->compress[0] = compress;
+    table->compress[1] = compress_bytes;
     table->sparse_rows = sparse_rows;
     table->sparse_pair = sparse_pair;
     table->sparse_sum = sparse_sum;
 #if FM_SIMD == 512
     table->listed_gemm = listed_gemm;
 #endif
-    table->mark = mark;
-    table->mark_bytes = mark_bytes;
+    table->mark[0] = mark;
+    table->mark[1] = mark_bytes;
     table->marked_gemm = marked_gemm;
 }

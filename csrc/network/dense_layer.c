@@ -8,7 +8,6 @@ static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const fm_scr
 {
     const void *const *x = g->a_lines;
     uint32_t *index = scratch->index;
-    const fm_compress compress = g->a_bytes ? kernels->compress_bytes : kernels->compress;
     if (kernels->listed_gemm && g->m == FM_MARK_GROUP && g->n % kernels->lanes == 0) {
         kernels->listed_gemm(g, index);
         return;
@@ -16,8 +15,8 @@ static void skip_zeros(const fm_kernels *kernels, const fm_gemm *g, const fm_scr
     for (size_t i = 0; i < g->m; i += 2) {
         char *c = fm_at(g->c, (ptrdiff_t)i * g->c_row, kernels->itemsize);
         const size_t other = i + 1 < g->m;
-        const size_t count = compress(g->k, x[i], x[i + other], index, scratch->value[0],
-                                      scratch->value[other]);
+        const size_t count = kernels->compress[g->a_bytes](
+            g->k, x[i], x[i + other], index, scratch->value[0], scratch->value[other]);
         const fm_sparse_row rows[2] = {{count, index, scratch->value[0]},
                                        {count, index, scratch->value[1]}};
         if (other) {
@@ -237,15 +236,19 @@ static void marked_block(const fm_kernels *kernels, const fm_gemm *g, size_t beg
                          scratch->marks_stride, scratch->list);
 }
 
+/* Where sample i's inputs begin. */
+static const void *line_of(const fm_kernels *kernels, const fm_gemm *g, size_t i)
+{
+    return fm_at(g->a_lines[i], (ptrdiff_t)g->a_first, g->a_bytes ? 1 : kernels->itemsize);
+}
+
 static void mark_samples(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     const size_t words = (g->k + 31) / 32, stride = scratch->marks_stride;
-    const size_t item = g->a_bytes ? 1 : kernels->itemsize;
-    const fm_mark mark = g->a_bytes ? kernels->mark_bytes : kernels->mark;
     memset(scratch->marks, 0, words * stride * sizeof *scratch->marks);
     for (size_t i = 0; i < g->k; i++) {
-        mark(g->m, fm_at(g->a_lines[i], (ptrdiff_t)g->a_first, item), (unsigned)(i % 32),
-             scratch->marks + i / 32 * stride);
+        kernels->mark[g->a_bytes](g->m, line_of(kernels, g, i), (unsigned)(i % 32),
+                                  scratch->marks + i / 32 * stride);
     }
 }
 
@@ -282,10 +285,9 @@ static void gradient_used(const fm_kernels *kernels, const fm_gemm *g, int skip,
 static void add_sample(const fm_kernels *kernels, const fm_gemm *g, const fm_scratch *scratch)
 {
     const size_t item = kernels->itemsize;
-    const fm_compress compress = g->a_bytes ? kernels->compress_bytes : kernels->compress;
-    const void *x = fm_at(g->a_lines[0], (ptrdiff_t)g->a_first, g->a_bytes ? 1 : item);
+    const void *x = line_of(kernels, g, 0);
     void *values = scratch->value[0];
-    const size_t count = compress(g->m, x, x, scratch->index, values, values);
+    const size_t count = kernels->compress[g->a_bytes](g->m, x, x, scratch->index, values, values);
     const uint32_t sample = 0;
     for (size_t i = 0; i < count; i++) {
         const fm_sparse_row one = {1, &sample, fm_at(values, (ptrdiff_t)i, item)};

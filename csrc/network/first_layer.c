@@ -112,6 +112,7 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
     /* Sparse rows go by a few, so that what is asked for comes while these are multiplied. */
     const size_t unit = step->skip_forward ? FM_MARK_GROUP : rows.end - rows.begin;
     const size_t ahead = fm_min(batch.count, fm_max(FM_MARK_GROUP, AHEAD_BYTES / row_bytes(step)));
+    const int by_lines = step->skip_forward || step->in_place;
     const void **x = rows_of(step, part);
     for (size_t i = rows.begin; i < rows.end; i += unit) {
         const size_t end = fm_min(i + unit, rows.end);
@@ -120,12 +121,12 @@ static void forward_dense(const fm_step *step, fm_batch batch, size_t part, fm_r
             x[r] = row_of(step, batch, part, r, &dropout);
         }
         void *to = fm_at(y, (ptrdiff_t)(i - rows.begin) * y_row, item);
-        fm_rows group = {.lines = x + i, .bytes = reads_bytes(step)};
+        const fm_rows group = {x[i], (ptrdiff_t)l->in_stride, by_lines ? x + i : NULL,
+                               reads_bytes(step)};
         if (step->skip_forward) {
             l->type->forward_group(l, step->kernels, parameters, end - i, group, to, y_row,
                                    activation, &step->scratch[part]);
         } else {
-            group = (fm_rows){x[i], (ptrdiff_t)l->in_stride, step->in_place ? x + i : NULL, 0};
             l->type->forward(l, step->kernels, parameters, end - i, group, to, y_row, activation);
         }
     }

@@ -49,18 +49,17 @@ fm_density fm_look_at_zeros(const fm_kernels *kernels, const fm_samples *x, void
     const size_t groups = (n + FM_MARK_GROUP - 1) / FM_MARK_GROUP;
     size_t set = 0, groups_set = 0;
     const int bytes = x->dtype == FM_UINT8;
-    const fm_compress compress = bytes ? kernels->compress_bytes : kernels->compress;
-    const fm_mark mark = bytes ? kernels->mark_bytes : kernels->mark;
     for (size_t i = 0; i < rows; i++) {
         const size_t sample = i * (x->rows / rows);
         const void *const from = bytes ? fm_sample(x, sample) : row;
         if (!bytes) {
             fm_gather_row(kernels, x, sample, row);
         }
-        set += compress(n, from, from, scratch->index, scratch->value[0], scratch->value[0]);
+        set += kernels->compress[bytes](n, from, from, scratch->index, scratch->value[0],
+                                        scratch->value[0]);
         if (scratch->marks) {
             memset(scratch->marks, 0, groups * sizeof *scratch->marks);
-            mark(n, from, 0, scratch->marks);
+            kernels->mark[bytes](n, from, 0, scratch->marks);
             for (size_t g = 0; g < groups; g++) {
                 groups_set += scratch->marks[g];
             }

@@ -202,9 +202,7 @@ void fm_step_look_at_zeros(fm_step *step)
     step->skip_forward = kept * density.elements < FM_DENSE_ENOUGH;
     step->skip_gradient = density.groups < FM_DENSE_ENOUGH;
     /* What packs its rows wants them side by side. Products of bytes are those that skip zeros. */
-    const int skips = step->skip_forward && step->skip_gradient;
-    step->in_place = kept == 1 &&
-                     (step->x->dtype == FM_UINT8
-                          ? skips
-                          : step->x->dtype == step->network->dtype && !step->split.by_layers);
+    const int own = step->x->dtype == step->network->dtype && !step->split.by_layers;
+    const int bytes = step->x->dtype == FM_UINT8 && step->skip_forward && step->skip_gradient;
+    step->in_place = kept == 1 && (own || bytes);
 }
